@@ -1,0 +1,174 @@
+"""One dataclass per message between workflows, activities and clients. Ids travel, never rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+CONTROL_QUEUE = "control"
+MEDIA_QUEUE = "media"
+
+
+def crawl_queue(adapter: str) -> str:
+    """The task queue of the crawls of one adapter."""
+    return f"crawl-{adapter}"
+
+
+@dataclass
+class CampaignInput:
+    """``trigger_key``: names this execution; empty: the workflow's own run id (a schedule's start)."""
+
+    campaign_id: str
+    trigger_key: str = ""
+
+
+@dataclass
+class OpenRunsInput:
+    campaign_id: str
+    trigger_key: str
+
+
+@dataclass
+class OpenedRun:
+    crawl_run_id: str
+    source: str
+    adapter: str
+
+
+@dataclass
+class OpenRunsResult:
+    runs: list[OpenedRun] = field(default_factory=list)
+
+
+@dataclass
+class CampaignResult:
+    runs: dict[str, str] = field(default_factory=dict)
+    """Final state by crawl run id."""
+
+
+@dataclass
+class CrawlRunInput:
+    """``after`` and ``ingested`` carry the sliding window over a continue-as-new."""
+
+    crawl_run_id: str
+    source: str
+    adapter: str
+    window: int = 16
+    children_per_execution: int = 400
+    crawled: bool = False
+    paused: bool = False
+    ingested: int = 0
+
+
+@dataclass
+class CrawlInput:
+    crawl_run_id: str
+
+
+@dataclass
+class CrawlResult:
+    """``complete``: the frontier is exhausted (else the crawl was stopped from outside)."""
+
+    complete: bool
+    pages: int = 0
+    items: int = 0
+
+
+@dataclass
+class NextCandidatesInput:
+    """``exclude``: candidates whose ingest is under way."""
+
+    crawl_run_id: str
+    limit: int
+    exclude: list[str] = field(default_factory=list)
+
+
+@dataclass
+class CandidateRef:
+    """``needs_audio``: its audio is to be fetched before identity can be asked."""
+
+    candidate_id: str
+    needs_audio: bool
+
+
+@dataclass
+class NextCandidatesResult:
+    candidates: list[CandidateRef] = field(default_factory=list)
+
+
+@dataclass
+class FinishRunInput:
+    crawl_run_id: str
+    state: str
+    reason: str = ""
+
+
+@dataclass
+class RunStateInput:
+    crawl_run_id: str
+    state: str
+    reason: str
+    waiting_on: str | None = None
+
+
+@dataclass
+class IngestInput:
+    candidate_id: str
+    needs_audio: bool
+    source: str = ""
+
+
+@dataclass
+class CandidateInput:
+    candidate_id: str
+
+
+@dataclass
+class MediaResult:
+    """``outcome``: `ready` (go on to identity), or `settled` (the candidate is final)."""
+
+    outcome: str
+
+
+@dataclass
+class SettleResult:
+    """``state``: the candidate's new state; ``case_id`` and the timers only when it is in review."""
+
+    state: str
+    case_id: str | None = None
+    remind_after_s: float | None = None
+    expire_after_s: float | None = None
+
+
+@dataclass
+class ApplyDecisionInput:
+    case_id: str
+
+
+@dataclass
+class DecideInput:
+    """The `decide` update: a decision on this case stands in PostgreSQL and is to be applied."""
+
+    case_id: str
+
+
+@dataclass
+class DecideResult:
+    state: str
+    version_id: str | None = None
+    song_id: str | None = None
+
+
+@dataclass
+class CaseInput:
+    case_id: str
+
+
+@dataclass
+class CrawlRunProgress:
+    """Answer of the `progress` query."""
+
+    state: str
+    crawled: bool
+    in_flight: int
+    ingested: int
+    parked: int

@@ -1,0 +1,71 @@
+"""The activities as workflows see them: names, messages, nothing that does I/O.
+
+Each function here is a declaration; the implementation of the same name stands in this package and is checked against
+it by a test.
+"""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities import messages as m
+
+
+@activity.defn
+async def open_crawl_runs(message: m.OpenRunsInput) -> m.OpenRunsResult:
+    """Creates the crawl runs of one execution of a campaign, once."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def crawl(message: m.CrawlInput) -> m.CrawlResult:
+    """Crawls until the frontier of the run is exhausted or the run is stopped."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def next_candidates(message: m.NextCandidatesInput) -> m.NextCandidatesResult:
+    """Candidates of the run that still have to be ingested."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def set_run_state(message: m.RunStateInput) -> None:
+    """Records why a crawl run waits or that it goes on."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def finish_crawl_run(message: m.FinishRunInput) -> None:
+    """Records the end of a crawl run."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def fetch_and_fingerprint(message: m.CandidateInput) -> m.MediaResult:
+    """Downloads, probes and fingerprints the audio of a candidate, as far as its source permits."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def settle(message: m.CandidateInput) -> m.SettleResult:
+    """Asks identity, then publishes, joins, or opens a review case: in one transaction."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def apply_decision(message: m.ApplyDecisionInput) -> m.DecideResult:
+    """Carries out a recorded decision, once."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def remind_moderators(message: m.CaseInput) -> None:
+    """Raises the priority of a case that waits long."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def expire_case(message: m.CaseInput) -> m.DecideResult:
+    """Ends a case that nobody decided in time."""
+    raise NotImplementedError

@@ -1,0 +1,264 @@
+"""The contract of a source.
+
+An adapter is pure: it is given fetched pages and yields items and further requests. It never sees a database,
+Temporal or a socket, so that it can be tested on saved pages and be run again over stored snapshots.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+
+class Engine(StrEnum):
+    """How the pages of a source are fetched."""
+
+    HTTP = "http"  # Scrapy
+    BROWSER = "browser"  # Scrapy with Playwright's Chromium
+    YT_DLP = "yt_dlp"
+    FILES = "files"  # a local folder
+
+
+class AudioPolicy(StrEnum):
+    """What may be done with the audio of a source, least first."""
+
+    NONE = "none"  # never fetched
+    FINGERPRINT_ONLY = "fingerprint_only"  # fetched, fingerprinted, deleted
+    STORE = "store"  # licensed: kept in the object store
+
+
+class Availability(StrEnum):
+    """Whether a source of a version can be reached, and if not, why."""
+
+    AVAILABLE = "available"
+    REMOVED = "removed"
+    PRIVATE = "private"
+    GEO_BLOCKED = "geo_blocked"
+    AGE_RESTRICTED = "age_restricted"
+    AUTH_REQUIRED = "auth_required"
+    RATE_LIMITED = "rate_limited"
+    ADAPTER_BROKEN = "adapter_broken"
+    UNKNOWN = "unknown"
+
+
+class VersionKind(StrEnum):
+    """What kind of version of a song a recording is."""
+
+    ORIGINAL = "original"
+    COVER = "cover"
+    LIVE = "live"
+    DEMO = "demo"
+    REMIX = "remix"
+    ACOUSTIC = "acoustic"
+    INSTRUMENTAL = "instrumental"
+    KARAOKE = "karaoke"
+    REMASTER = "remaster"
+    EDIT = "edit"
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """A credited name as the source spells it. ``role``: performer, composer, lyricist, arranger, ensemble…"""
+
+    name: str
+    role: str = "performer"
+    join_phrase: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingItem:
+    """One recording as a source describes it: raw values; identity normalises them later.
+
+    Only ``source_key`` and ``title`` are mandatory; all the rest may be missing.
+
+    Attributes:
+        source_key: stable id of the item on its source (a video id, a site-relative path).
+        url: the page a person can open.
+        title: as the source spells it.
+        credits: who performs, composed, wrote, in order.
+        audio_url: where the audio itself can be fetched (http, https, file), if anywhere.
+        duration_s: seconds.
+        work_title: title of the composition, where the source tells it apart from the recording's.
+        kind: one of `VersionKind`, only where the source itself says so.
+        identifiers: e.g. ``{"isrc": …, "musicbrainz_recording": …, "iswc": …}``.
+    """
+
+    source_key: str
+    title: str
+    url: str = ""
+    credits: tuple[Credit, ...] = ()
+    audio_url: str | None = None
+    duration_s: float | None = None
+    work_title: str | None = None
+    kind: str | None = None
+    album: str | None = None
+    year: int | None = None
+    language: str | None = None
+    genre: str | None = None
+    lyrics: str | None = None
+    description: str | None = None
+    thumbnail_url: str | None = None
+    licence: str | None = None
+    identifiers: Mapping[str, str] = field(default_factory=dict)
+    availability: Availability = Availability.AVAILABLE
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object without the empty values."""
+        return {k: v for k, v in asdict(self).items() if v not in (None, "", (), {}, [])}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RecordingItem:
+        """The inverse of `to_json`."""
+        values = dict(data)
+        values["credits"] = tuple(Credit(**credit) for credit in values.get("credits", ()))
+        if "availability" in values:
+            values["availability"] = Availability(values["availability"])
+        return cls(**values)
+
+    def digest(self) -> str:
+        """Changes whenever the source says something else about this item."""
+        text = json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """A page that an adapter wants to see next.
+
+    Attributes:
+        url: absolute URL.
+        kind: what the adapter expects there (its own word: ``sitemap``, ``page``, ``api``); given back in `Page`.
+        priority: higher is fetched earlier.
+        context: small JSON values that travel with the request and come back in `Page.context`.
+    """
+
+    url: str
+    kind: str = "page"
+    priority: int = 0
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A fetched page.
+
+    Attributes:
+        url: the final URL, after redirects.
+        request: what was asked for.
+        status: HTTP status (200 for files).
+        headers: lower-case names.
+        body: decoded (un-gzipped) bytes; the rendered HTML for a browser page; empty for a file.
+        path: the local file, for the files engine only.
+    """
+
+    url: str
+    request: PageRequest
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    path: Path | None = None
+
+
+class ExtractionError(Exception):
+    """The page was fetched but its meaning could not be read; the crawl reports it as ``broken_markup``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceQuery:
+    """What a campaign asks of a source.
+
+    Attributes:
+        source: the site's name, part of every candidate's identity.
+        seeds: start URLs, paths or ids, as the campaign spells them.
+        search: search texts, for sources that can search.
+        follow: URL regular expressions of links to follow; empty: the adapter's own rule.
+        options: the adapter's own options.
+    """
+
+    source: str
+    seeds: Sequence[str] = ()
+    search: Sequence[str] = ()
+    follow: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PolitenessDefaults:
+    """What an adapter suggests; a campaign may only be politer unless the operator allows more.
+
+    ``delay_s``: seconds between two requests to one server group; ``concurrency``: requests in flight there.
+    """
+
+    delay_s: float = 1.0
+    concurrency: int = 2
+    respect_robots: bool = True
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """What every file in ``adapters/`` provides, as a class registered with `register`."""
+
+    name: ClassVar[str]
+    """The word a campaign uses."""
+    summary: ClassVar[str]
+    """One line for ``versions source list``."""
+    engine: ClassVar[Engine]
+    url_patterns: ClassVar[tuple[str, ...]]
+    """`url-matcher` patterns of the URLs this adapter recognises; empty for generic ones."""
+    politeness: ClassVar[PolitenessDefaults]
+    audio_policy: ClassVar[AudioPolicy]
+    """The most that this source permits; a campaign may ask for less."""
+
+    def seeds(self, query: SourceQuery) -> Iterable[PageRequest]:
+        """The first requests. Raises ValueError that names a bad seed and the remedy."""
+        ...
+
+    def parse(self, page: Page, query: SourceQuery) -> Iterable[RecordingItem | PageRequest]:
+        """Items and further requests of one page. Raises ExtractionError when the page makes no sense."""
+        ...
+
+
+_registry: dict[str, type[Adapter]] = {}
+A = TypeVar("A", bound=Adapter)
+
+
+def register(cls: type[A]) -> type[A]:
+    """Class decorator: makes an adapter known under its name."""
+    _registry[cls.name] = cls
+    return cls
+
+
+class UnknownAdapterError(LookupError):
+    """No adapter has this name; the message lists those there are."""
+
+
+def get_adapter(name: str) -> Adapter:
+    """A new instance of the adapter of this name."""
+    load_adapters()
+    try:
+        return _registry[name]()
+    except KeyError:
+        raise UnknownAdapterError(f"no source named {name!r}; there are: {', '.join(sorted(_registry))}") from None
+
+
+def adapter_names() -> list[str]:
+    """All names, sorted."""
+    load_adapters()
+    return sorted(_registry)
+
+
+def load_adapters() -> None:
+    """Imports every module of this package once, so that each registers itself."""
+    import importlib
+    import pkgutil
+
+    import adapters
+
+    for module in pkgutil.iter_modules(adapters.__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"adapters.{module.name}")

@@ -1,0 +1,1 @@
+"""The domain and its database: models, repositories, publication, search, change feed, migrations."""

@@ -1,0 +1,1 @@
+"""The catalog service: a folder per resource; auth; pages."""

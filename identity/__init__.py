@@ -1,0 +1,1 @@
+"""Same recording? Same song? Two questions, answered apart, each with an itemised distance."""

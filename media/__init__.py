@@ -1,0 +1,1 @@
+"""Audio: probe, decode, fingerprint, features, waveform; the object store."""

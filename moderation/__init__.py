@@ -1,0 +1,1 @@
+"""Review cases, approval policy, decisions: what automation may do, and what people decide."""

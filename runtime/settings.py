@@ -1,0 +1,38 @@
+"""All settings, from the environment (prefix ``VERSIONS_``, and a few well-known names without it)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platformdirs import user_data_path
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _env(name: str) -> AliasChoices:
+    return AliasChoices(f"VERSIONS_{name}", name)
+
+
+class Settings(BaseSettings):
+    """A part with an address here is external; one without is embedded in ``data_dir``."""
+
+    model_config = SettingsConfigDict(env_prefix="VERSIONS_", extra="ignore", populate_by_name=True)
+
+    data_dir: Path = Field(default_factory=lambda: user_data_path("versions"))
+    database_url: SecretStr | None = Field(default=None, validation_alias=_env("DATABASE_URL"))
+    temporal_address: str | None = Field(default=None, validation_alias=_env("TEMPORAL_ADDRESS"))
+    temporal_namespace: str = Field(default="default", validation_alias=_env("TEMPORAL_NAMESPACE"))
+    s3_endpoint: str | None = Field(default=None, validation_alias=_env("S3_ENDPOINT"))
+    s3_access_key: SecretStr = Field(default=SecretStr(""), validation_alias=_env("S3_ACCESS_KEY"))
+    s3_secret_key: SecretStr = Field(default=SecretStr(""), validation_alias=_env("S3_SECRET_KEY"))
+    s3_bucket: str = Field(default="versions", validation_alias=_env("S3_BUCKET"))
+    redis_url: SecretStr | None = Field(default=None, validation_alias=_env("REDIS_URL"))
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    log_level: str = "INFO"
+    media_slots: int | None = None
+    """Audio files worked on at once; default: as many as cores."""
+    user_agent: str = "VersionsBot/0.1 (+https://example.org/versions)"
+    max_audio_seconds: int = 2 * 3600
+    """Longer recordings are refused as too_long."""

@@ -1,0 +1,82 @@
+"""One PostgreSQL per test process, one migrated template, and a fresh copy of it for each test that asks."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from catalog.database import Database
+from catalog.migrate import upgrade
+from runtime.embedded import postgres
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+_numbers = itertools.count()
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a server with the migrated database ``template_versions``; TEST_DATABASE_URL names an external one."""
+    if external := os.environ.get("TEST_DATABASE_URL"):
+        yield external
+        return
+    data = tmp_path_factory.mktemp("postgres") / "data"
+    postgres.prepare(data)
+    port = free_port()
+    with (data.parent / "log").open("wb") as log:
+        process = subprocess.Popen(
+            # Tests may lose data in a power cut.
+            [*postgres.command(data, port), "-cfsync=off", "-csynchronous_commit=off"],
+            **postgres.as_server_user(),
+            stdout=log,
+            stderr=log,
+            cwd="/",
+        )
+    try:
+        postgres.wait_ready(data, port, process)
+        yield postgres.url(data, port)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_url: str) -> str:
+    """Name of a migrated database that is only ever copied."""
+    name = f"template_{os.getpid()}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    upgrade(postgres_url.rpartition("/")[0] + "/" + name)
+    return name
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
+    """URL of a fresh, migrated, empty database."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    yield postgres_url.rpartition("/")[0] + "/" + name
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A fresh database, connected."""
+    result = Database(database_url)
+    yield result
+    result.dispose()

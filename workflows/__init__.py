@@ -1,0 +1,1 @@
+"""Temporal workflows: deterministic; ids in, ids out."""

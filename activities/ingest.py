@@ -197,7 +197,7 @@ class IngestActivities:
             settled = settlement.settle(session, uuid.UUID(message.candidate_id))
         return m.SettleResult(
             settled.state,
-            settled.case_id and str(settled.case_id),
+            _text(settled.case_id),
             settled.remind_after_s,
             settled.expire_after_s,
         )
@@ -246,9 +246,11 @@ def _content_type(container: str) -> str:
 
 
 def _result(settled: Settled) -> m.DecideResult:
-    return m.DecideResult(
-        settled.state, settled.version_id and str(settled.version_id), settled.song_id and str(settled.song_id)
-    )
+    return m.DecideResult(settled.state, _text(settled.version_id), _text(settled.song_id))
+
+
+def _text(value: uuid.UUID | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _sha256(path: Path) -> str:

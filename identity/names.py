@@ -33,6 +33,12 @@ _ROCK_N_ROLL = re.compile(r"(?<=\w)(?:\s?['`’‘]\s?|\s|-)[nн](?!\w)(?:\s?['`
 _BRACKETS = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _DISAMBIGUATOR = re.compile(r"\s*[(\[]\s*\d{1,3}\s*[)\]]\s*$")
 
+
+def _split(words: str) -> list[str]:
+    """A readable way to write a word list: words and phrases between bars."""
+    return words.split("|")
+
+
 # Romanisations of Russian differ between BGN/PCGN, ISO 9, scientific, German, French and what people type. Each rule
 # maps their variants to one form; the order matters, since later rules see the output of earlier ones. Cyrillic
 # arrives here as anyascii spells it (near BGN/PCGN, ё already е). Where English would suffer more than Russian gains,
@@ -173,17 +179,20 @@ def artist_key(name: str) -> str:
     return " ".join(words) or _bare(name)
 
 
-_PEOPLE = frozenset(map(skeleton, "narodnaya narodnye narodnoe narodny narodnyi narodnyy narod".split()))
+_PEOPLE = frozenset(map(skeleton, ["narodnaya", "narodnye", "narodnoe", "narodny", "narodnyi", "narodnyy", "narod"]))
 _TRADITIONAL_CORE = (
-    _PEOPLE | frozenset(map(skeleton, "traditional trad folk folklor folklore tradicionnaya traditsionnoe".split()))
-) | frozenset(map(skeleton, "traditsionnaya traditsionnye folklornaya volkslied".split()))
+    _PEOPLE
+    | frozenset(map(skeleton, ["traditional", "trad", "folk", "folklor", "folklore", "tradicionnaya", "traditsionnoe"]))
+) | frozenset(map(skeleton, ["traditsionnaya", "traditsionnye", "folklornaya", "volkslied"]))
 _TRADITIONAL_FILLER = frozenset(
     map(
         skeleton,
-        "russkaya russkie russkiy russkoe ukrainskaya belorusskaya kazachya kazatskaya tsyganskaya gorodskaya staraya "
-        "starinnaya pesnya pesni romans muzyka slova melodiya tanets tune song songs melody music words lyrics "
-        "russian ukrainian old avtor avtory i english irish scottish american cossack gypsy arranged arr "
-        "rnp".split(),
+        _split(
+            "russkaya|russkie|russkiy|russkoe|ukrainskaya|belorusskaya|kazachya|kazatskaya|tsyganskaya|"
+            "gorodskaya|staraya|starinnaya|pesnya|pesni|romans|muzyka|slova|melodiya|tanets|tune|song|songs|"
+            "melody|music|words|lyrics|russian|ukrainian|old|avtor|avtory|i|english|irish|scottish|american|"
+            "cossack|gypsy|arranged|arr|rnp"
+        ),
     )
 )
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from identity.names import artist_key, fold, title_key
 from identity.recording import items_from_bytes
-from identity.subject import Subject, subject_from_item
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -27,9 +25,11 @@ from catalog.models import (
     MatchProposal,
     ReviewCase,
 )
-from catalog.publishing import CreditName, Description, Name, Target, UnknownTargetError, lock_identity, publish
+from catalog.publishing import CreditName, Description, SpelledName, Target, UnknownTargetError, lock_identity, publish
 from identity import recording, song
 from identity.evidence import Proposal
+from identity.names import fold, title_key
+from identity.subject import Name, Subject, subject_from_item
 from moderation.errors import CaseNotFoundError
 from moderation.policy import ApprovalPolicy, decide
 
@@ -228,8 +228,8 @@ def describe(subject: Subject, item: dict[str, Any]) -> Description:
     authors = [(name, "composer") for name in subject.composers] + [(name, "lyricist") for name in subject.lyricists]
     return Description(
         title=subject.title,
-        song_titles=_names([title for title in (subject.work_title, subject.title) if title]),
-        performers=[_credit(name, "performer", joins.get(name, "")) for name in subject.performers],
+        song_titles=_titles([title for title in (subject.work_title, subject.title) if title]),
+        performers=[_credit(name, "performer", joins.get(name.name, "")) for name in subject.performers],
         authors=[_credit(name, role, "") for name, role in authors],
         kind=subject.kind,
         year=subject.year,
@@ -241,14 +241,18 @@ def describe(subject: Subject, item: dict[str, Any]) -> Description:
     )
 
 
-def _names(titles: Sequence[str]) -> list[Name]:
-    return [Name(name=title, key=title_key(title), latin=fold(title)) for title in dict.fromkeys(titles)]
+def _titles(titles: Sequence[str]) -> list[SpelledName]:
+    return [SpelledName(name=title, key=title_key(title), latin=fold(title)) for title in dict.fromkeys(titles)]
 
 
-def _credit(name: str, role: str, join_phrase: str) -> CreditName:
-    key = artist_key(name)
+def _credit(name: Name, role: str, join_phrase: str) -> CreditName:
     return CreditName(
-        name=name, key=key, latin=fold(name), role=role, join_phrase=join_phrase, traditional=song.is_traditional(name)
+        name=name.name,
+        key=name.key,
+        latin=fold(name.name),
+        role=role,
+        join_phrase=join_phrase,
+        traditional=name.traditional,
     )
 
 

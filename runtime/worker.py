@@ -9,7 +9,6 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 from media.store import ObjectStore
 from temporalio.client import Client
@@ -23,6 +22,7 @@ from activities.ingest import IngestActivities
 from activities.resources import Resources
 from adapters.contract import adapter_names
 from catalog.database import Database
+from runtime.embedded import readiness
 from runtime.reconciler import Reconciler
 from runtime.settings import Settings
 from runtime.temporal import TemporalWorkflowClient, connect
@@ -94,7 +94,7 @@ def build_workers(client: Client, resources: Resources, threads: ThreadPoolExecu
     return [control, media, *crawl]
 
 
-async def run(settings: Settings, *, ready: Path | None = None) -> None:
+async def run(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT, then lets what is in flight finish for a few seconds."""
     if settings.database_url is None or settings.temporal_address is None or settings.s3_endpoint is None:
         raise SystemExit("worker: DATABASE_URL, TEMPORAL_ADDRESS and S3_ENDPOINT must be set (see `versions up`)")
@@ -125,11 +125,10 @@ async def run(settings: Settings, *, ready: Path | None = None) -> None:
             for worker in build_workers(client, resources, threads, slots):
                 await stack.enter_async_context(worker)
             reconciling = asyncio.create_task(reconciler.run_for_ever())
-            if ready is not None:
-                ready.parent.mkdir(parents=True, exist_ok=True)
-                ready.write_text(str(os.getpid()))
+            readiness.announce(settings.data_dir)
             logger.info("the worker is ready")
             await stop.wait()
+            readiness.withdraw(settings.data_dir)
             logger.info("the worker ends: what is in flight may finish")
             reconciling.cancel()
     database.dispose()
@@ -139,7 +138,7 @@ def main() -> None:
     """Entry point of ``python -m runtime.worker``."""
     settings = Settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(run(settings, ready=settings.data_dir / "run" / "worker.ready"))
+    asyncio.run(run(settings))
 
 
 if __name__ == "__main__":

@@ -93,7 +93,9 @@ def align(candidate: Items, target: Items) -> Aligned | None:
     """
     if candidate.size < _MIN_ITEMS or target.size < _MIN_ITEMS:
         return None
-    votes = _votes(candidate, target)
+    # Offsets with less than 10 s of overlap get no say: index 0 is offset 1 - len(candidate).
+    margin = _MIN_ITEMS - 1
+    votes = _votes(candidate, target)[margin:-margin]
     # A trim that is no whole number of items splits its votes between two neighbours.
     smooth = np.convolve(votes, np.ones(3, dtype=np.int64), "same")
     count = min(OFFSETS_VERIFIED, smooth.size)
@@ -101,7 +103,7 @@ def align(candidate: Items, target: Items) -> Aligned | None:
     offsets = {int(peak) + step for peak in peaks if smooth[peak] for step in (-1, 0, 1)}
     best: int | None = None
     best_score = -math.inf
-    for offset in sorted(place - (candidate.size - 1) for place in offsets):
+    for offset in sorted(place + margin - (candidate.size - 1) for place in offsets):
         ours, theirs = _overlap(candidate, target, offset)
         if ours.size < _MIN_ITEMS:
             continue

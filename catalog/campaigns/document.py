@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ruamel.yaml import YAML, nodes
+from ruamel.yaml import YAML, events, nodes
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 MAX_BYTES = 256 * 1024
@@ -90,18 +90,23 @@ def parse(text: str, file: str) -> Document:
     document = Document(file)
     yaml = YAML(typ="safe", pure=True)
     try:
+        depth = 0
         for event in yaml.parse(text):
-            if type(event).__name__ == "AliasEvent" or getattr(event, "anchor", None):
-                mark = event.start_mark
+            mark = event.start_mark
+            line, column = mark.line + 1, mark.column + 1
+            depth += isinstance(event, events.CollectionStartEvent) - isinstance(event, events.CollectionEndEvent)
+            if depth > MAX_DEPTH:
                 document.problems.append(
-                    Problem("alias_refused", file, mark.line + 1, mark.column + 1, "", "no anchors and aliases here")
+                    Problem("too_deep", file, line, column, "", "nested too deeply", f"at most {MAX_DEPTH} levels")
+                )
+                break
+            if isinstance(event, events.AliasEvent) or getattr(event, "anchor", None):
+                document.problems.append(
+                    Problem("alias_refused", file, line, column, "", "no anchors and aliases here")
                 )
         if document.problems:
             return document
         root = YAML(typ="safe", pure=True).compose(text)
-    except RecursionError:
-        document.problems.append(Problem("too_deep", file, 1, 1, "", "nested too deeply", f"at most {MAX_DEPTH}"))
-        return document
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -124,9 +129,6 @@ class _Reader:
 
     def read(self, node: nodes.Node, path: Path) -> Any:
         self.document.values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
-        if len(path) > MAX_DEPTH:
-            self.document.add("too_deep", path, "nested too deeply", allowed=f"at most {MAX_DEPTH} levels")
-            return None
         if isinstance(node, nodes.MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self._mapping(node, path)
         if isinstance(node, nodes.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":

@@ -295,6 +295,8 @@ def _add(document: Document, error: ErrorDetails) -> None:
         fields = _MODELS[tuple(part for part in path[:-1] if isinstance(part, str))].model_fields
         guess = _guess(str(path[-1]), fields)
         document.add("unknown_key", path, "unknown key", allowed=", ".join(fields), hint=guess, of_key=True)
+    elif "message" in context:
+        document.add(kind, path, context["message"], allowed=context["allowed"], hint=context["hint"])
     elif kind == "missing":
         document.add("missing_key", path, "is missing", allowed="see docs/campaign.schema.json")
     elif kind in _TYPES:
@@ -314,8 +316,6 @@ def _add(document: Document, error: ErrorDetails) -> None:
         document.add("too_long", path, "too long", allowed=f"at most {context['max_length']}")
     elif kind in ("too_short", "string_too_short"):
         document.add("too_short", path, "too short", allowed=f"at least {context['min_length']}")
-    elif "message" in context:
-        document.add(kind, path, context["message"], allowed=context["allowed"], hint=context["hint"])
     else:
         document.add("bad_value", path, error["msg"])
 

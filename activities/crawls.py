@@ -9,18 +9,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crawlers.files import crawl_files
-from crawlers.guard import AddressGuard
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities import messages as m
-from activities.crawl_ports import ObjectSnapshots, PostgresBudget, PostgresCrawlStore
+from activities.crawl_ports import PostgresCrawlStore, WarcSnapshotStore
 from activities.heartbeats import with_heartbeats
 from activities.resources import Resources
 from adapters.contract import Adapter, Engine, UnknownAdapterError, get_adapter
 from catalog.models import RUN_FINAL_STATES, CrawlRun
+from catalog.repositories.crawl_store import CrawlRunStore
 from crawlers import engine
+from crawlers.errors import CONSEQUENCES
+from crawlers.guard import AddressGuard
 from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress
+
+RETRIED_REASONS = [failure.value for failure, consequence in CONSEQUENCES.items() if consequence.retry]
+"""A candidate that failed for one of these is tried again by the next run."""
 
 
 class CrawlActivities:
@@ -56,17 +61,23 @@ class CrawlActivities:
     def _engine(
         self, run: CrawlRun, job: CrawlJob, adapter: Adapter, progress: CrawlProgress, stop: asyncio.Event
     ) -> Any:
-        store = PostgresCrawlStore(
-            self._database, run.id, run.source, audio_policy=run.spec["audio"], trust=float(run.spec["trust"])
+        record = CrawlRunStore(
+            self._database,
+            run.id,
+            source=run.source,
+            audio_policy=run.spec["audio"],
+            trust=float(run.spec["trust"]),
+            retryable=RETRIED_REASONS,
         )
+        store = PostgresCrawlStore(record)
         if adapter.engine is Engine.FILES:
             return crawl_files(job, adapter, store=store, progress=progress, stop=stop)
         return engine.crawl(
             job,
             adapter,
             store=store,
-            snapshots=ObjectSnapshots(self._database, self._resources.objects, run.source, str(run.id)),
-            budget=PostgresBudget(self._database),
+            snapshots=WarcSnapshotStore(record, self._resources.objects, source=run.source, crawl_run_id=str(run.id)),
+            budget=self._resources.budget,
             guard=AddressGuard(job.allow_private),
             progress=progress,
             stop=stop,

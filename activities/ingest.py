@@ -14,22 +14,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from crawlers.download import download, local_path
-from crawlers.guard import AddressGuard
-from identity.recording import fingerprint_bytes
-from media.analysis import analyse
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities import messages as m
-from activities.crawl_ports import PostgresBudget
 from activities.heartbeats import with_heartbeats
 from activities.resources import Resources
 from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, StoredObject
+from crawlers.download import download, local_path
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
-from identity import recording
+from crawlers.guard import AddressGuard
+from identity.recording import fingerprint_bytes
+from media.analysis import analyse
 from media.types import AudioError, AudioFeatures
 from moderation import settlement
 from moderation.settlement import Settled, set_state
@@ -100,11 +98,12 @@ class IngestActivities:
             if audio.url.startswith("file:"):
                 path = await asyncio.to_thread(local_path, audio.url)
             else:
+                await self._resources.budget.configure(server_group(audio.url), delay_s=audio.delay_s)
                 downloaded = await download(
                     audio.url,
                     folder / "audio",
                     guard=AddressGuard(audio.allow_private),
-                    budget=PostgresBudget(self._database, default_delay_s=audio.delay_s),
+                    budget=self._resources.budget,
                     max_bytes=audio.max_bytes,
                     timeout_s=audio.timeout_s,
                     user_agent=self._resources.user_agent,
@@ -157,7 +156,7 @@ class IngestActivities:
             )
             session.add(fingerprint)
             session.flush()
-            recording.add(session, fingerprint.id, features.fingerprint)
+            TermTable().add(session, fingerprint.id, features.fingerprint)
 
     def _fetch_failed(self, candidate_id: uuid.UUID, error: FetchError) -> m.MediaResult:
         """The failure's class decides: ask again later (Temporal keeps the time), or the end."""

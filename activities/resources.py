@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from media.store import ObjectStore
-
+from activities.crawl_ports import PostgresBudget
 from catalog.database import Database
+from media.store import ObjectStore
 
 
 @dataclass(slots=True)
@@ -18,6 +18,7 @@ class Resources:
 
     database: Database
     objects: ObjectStore
+    budget: PostgresBudget
     temporary: Path
     user_agent: str = "VersionsBot/0.1"
     max_audio_seconds: float = 7200.0

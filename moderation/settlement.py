@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from identity.recording import items_from_bytes
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -26,9 +25,11 @@ from catalog.models import (
     ReviewCase,
 )
 from catalog.publishing import CreditName, Description, SpelledName, Target, UnknownTargetError, lock_identity, publish
-from identity import recording, song
+from identity import song
 from identity.evidence import Proposal
 from identity.names import fold, title_key
+from identity.recording import service as recording
+from identity.recording.items import items_from_bytes
 from identity.subject import Name, Subject, subject_from_item
 from moderation.errors import CaseNotFoundError
 from moderation.policy import ApprovalPolicy, decide

@@ -10,18 +10,20 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from media.store import ObjectStore
 from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities import messages as m
 from activities.campaigns import CampaignActivities
+from activities.crawl_ports import PostgresBudget
 from activities.crawls import CrawlActivities
 from activities.ingest import IngestActivities
 from activities.resources import Resources
 from adapters.contract import adapter_names
 from catalog.database import Database
+from catalog.repositories.politeness import PolitenessRepository
+from media.store import ObjectStore
 from runtime.embedded import readiness
 from runtime.reconciler import Reconciler
 from runtime.settings import Settings
@@ -111,6 +113,7 @@ async def run(settings: Settings) -> None:
     resources = Resources(
         database=database,
         objects=objects,
+        budget=PostgresBudget(PolitenessRepository(database)),
         temporary=settings.data_dir / "tmp",
         user_agent=settings.user_agent,
         max_audio_seconds=settings.max_audio_seconds,

@@ -88,9 +88,7 @@ async def running(client: Client, world: World, **options: int) -> AsyncIterator
     run_id = str(uuid.uuid4())
     activities = [world.next_candidates, world.settle, world.apply_decision, world.set_run_state, world.give_up]
     async with (
-        Worker(
-            client, task_queue=m.CONTROL_QUEUE, workflows=WORKFLOWS, workflow_runner=RUNNER, activities=activities
-        ),
+        Worker(client, task_queue=m.CONTROL_QUEUE, workflows=WORKFLOWS, workflow_runner=RUNNER, activities=activities),
         Worker(client, task_queue=m.crawl_queue("test"), activities=[world.crawl]),
     ):
         yield await client.start_workflow(

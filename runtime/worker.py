@@ -12,7 +12,6 @@ from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities import messages as m
 from activities.campaigns import CampaignActivities
@@ -27,21 +26,12 @@ from media.store import ObjectStore
 from runtime.embedded import readiness
 from runtime.reconciler import Reconciler
 from runtime.settings import Settings
-from runtime.temporal import TemporalWorkflowClient, connect
-from workflows.campaign import CampaignWorkflow
-from workflows.crawl_run import CrawlRunWorkflow
-from workflows.ingest import IngestWorkflow
+from runtime.temporal import RUNNER, WORKFLOWS, TemporalWorkflowClient, connect
 
 logger = logging.getLogger(__name__)
 
-WORKFLOWS = [CampaignWorkflow, CrawlRunWorkflow, IngestWorkflow]
 DOWNLOADS_PER_CORE = 4
 _GRACE = timedelta(seconds=8)
-
-# Our own rooms hold no I/O in what workflows import; passing them through keeps the sandbox quick.
-RUNNER = SandboxedWorkflowRunner(
-    restrictions=SandboxRestrictions.default.with_passthrough_modules("activities", "workflows")
-)
 
 
 def build_workers(client: Client, resources: Resources, threads: ThreadPoolExecutor, slots: int) -> list[Worker]:

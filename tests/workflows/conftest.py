@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from temporalio.client import Client
@@ -29,5 +29,5 @@ def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-async def client(temporal_address: str) -> AsyncIterator[Client]:
-    yield await connect(temporal_address, "default")
+async def client(temporal_address: str) -> Client:
+    return await connect(temporal_address, "default")

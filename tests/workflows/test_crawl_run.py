@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 from temporalio import activity
@@ -14,7 +15,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Replayer, Worker
 
 from activities import messages as m
-from runtime.worker import RUNNER, WORKFLOWS
+from runtime.temporal import RUNNER, WORKFLOWS
 from workflows.crawl_run import CrawlRunWorkflow
 from workflows.names import crawl_run_workflow_id
 
@@ -31,6 +32,7 @@ class World:
     in_review: dict[str, str] = field(default_factory=dict)
     states: list[str] = field(default_factory=list)
     crawls: int = 0
+    crawling: bool = False
     busy: int = 0
     busiest: int = 0
     crawled: bool = False
@@ -38,11 +40,15 @@ class World:
     @activity.defn
     async def crawl(self, message: m.CrawlInput) -> m.CrawlResult:
         self.crawls += 1
-        while len(self.found) < self.total or self.endless:
-            if len(self.found) < self.total:
-                self.found.append(str(uuid.uuid4()))
-            activity.heartbeat()
-            await asyncio.sleep(0.005)
+        self.crawling = True
+        try:
+            while len(self.found) < self.total or self.endless:
+                if len(self.found) < self.total:
+                    self.found.append(str(uuid.uuid4()))
+                activity.heartbeat()
+                await asyncio.sleep(0.005)
+        finally:
+            self.crawling = False
         self.crawled = True
         return m.CrawlResult(True)
 
@@ -89,7 +95,13 @@ async def running(client: Client, world: World, **options: int) -> AsyncIterator
     activities = [world.next_candidates, world.settle, world.apply_decision, world.set_run_state, world.give_up]
     async with (
         Worker(client, task_queue=m.CONTROL_QUEUE, workflows=WORKFLOWS, workflow_runner=RUNNER, activities=activities),
-        Worker(client, task_queue=m.crawl_queue("test"), activities=[world.crawl]),
+        Worker(
+            client,
+            task_queue=m.crawl_queue("test"),
+            activities=[world.crawl],
+            # Cancellations travel with heartbeats.
+            max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+        ),
     ):
         yield await client.start_workflow(
             CrawlRunWorkflow.run,
@@ -99,9 +111,9 @@ async def running(client: Client, world: World, **options: int) -> AsyncIterator
         )
 
 
-async def until(condition: object, timeout_s: float = 30) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():  # type: ignore[operator]
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
@@ -142,6 +154,7 @@ async def test_pause_resume_and_stop(client: Client) -> None:
         await until(lambda: len(world.settled) == 10)
         assert await handle.execute_update(CrawlRunWorkflow.pause) == "paused"
         assert (await handle.query(CrawlRunWorkflow.progress)).state == "paused"
+        await until(lambda: not world.crawling)
         crawls = world.crawls
         world.total = 15
         await asyncio.sleep(0.3)

@@ -225,7 +225,7 @@ def _rendition(
     return Rendition(key, (song,), ensemble, year, kind, transpose, tempo, length_s, arrangement, key)
 
 
-PESNENNIK: tuple[Rendition, ...] = tuple(
+PESENNIK_RENDITIONS: tuple[Rendition, ...] = tuple(
     _rendition(BY_SLUG[slug], ENSEMBLE[ensemble], year, kind, transpose, tempo)
     for slug, versions in _RECORDED.items()
     for ensemble, year, kind, transpose, tempo in versions
@@ -247,7 +247,7 @@ def _locked(key: str, base_key: str, arrangement: Arrangement) -> Rendition:
     return replace(base, key=key, arrangement=arrangement)
 
 
-RENDITIONS_BY_KEY: dict[str, Rendition] = {r.key: r for r in (*PESNENNIK, *FONOTEKA_OWN)}
+RENDITIONS_BY_KEY: dict[str, Rendition] = {r.key: r for r in (*PESENNIK_RENDITIONS, *FONOTEKA_OWN)}
 
 LOCKED_PAIRS: tuple[tuple[str, str], ...] = (
     ("korobeyniki-minus", "korobeyniki-uslovny-2001"),
@@ -275,7 +275,7 @@ DOUBTFUL: tuple[Rendition, ...] = (
 )
 """Recordings whose pages name no performer, so that a person has to look."""
 
-RENDITIONS: tuple[Rendition, ...] = (*PESNENNIK, *FONOTEKA_OWN, *DOUBTFUL)
+RENDITIONS: tuple[Rendition, ...] = (*PESENNIK_RENDITIONS, *FONOTEKA_OWN, *DOUBTFUL)
 RENDITIONS_BY_KEY.update({r.key: r for r in DOUBTFUL})
 
 assert set(_RECORDED) == {song.slug for song in SONGS}

@@ -1,1 +1,1 @@
-"""The sample world of the demo: folk songs rendered to audio, two sites that offer them, a campaign that crawls them."""
+"""The sample world of the demo: folk songs rendered to audio, two sites that offer them, a campaign."""

@@ -70,7 +70,9 @@ def main() -> int:
             zip((r.key for r in RENDITIONS), pool.map(lambda r: fingerprint(render(r)), RENDITIONS), strict=True)
         )
         pairs = list(itertools.combinations(prints, 2))
-        rates = dict(zip(pairs, pool.map(lambda p: best_bit_error_rate(prints[p[0]], prints[p[1]]), pairs), strict=True))
+        rates = dict(
+            zip(pairs, pool.map(lambda p: best_bit_error_rate(prints[p[0]], prints[p[1]]), pairs), strict=True)
+        )
     declared = {frozenset(pair) for pair in LOCKED_PAIRS}
     locked = {pair: rate for pair, rate in rates.items() if frozenset(pair) in declared}
     others = {pair: rate for pair, rate in rates.items() if pair not in locked}

@@ -192,7 +192,7 @@ def _accompany(
     """One eighth of bass and chords."""
     beat = position % beats
     root = pitches[0] - 12 if pitches[0] >= 48 else pitches[0]
-    if arrangement.bass and beat % 4 == 0 or (beats == 6 and arrangement.bass and beat == 0):
+    if (arrangement.bass and beat % 4 == 0) or (beats == 6 and arrangement.bass and beat == 0):
         low = root if beat == 0 else root + 7 if colour else root + 12
         events.append(Event("bass", start, eighth * 1.9, low, 0.75 * loudness))
     if not arrangement.chords:
@@ -207,7 +207,7 @@ def _accompany(
     elif arrangement.style == "offbeat":
         if beat % 2 == 1:
             events.extend(Event("chords", start, eighth * 0.8, p + 12, 0.3 * loudness) for p in pitches[:3])
-    elif beat % 2 == 0 and beat % 4 != 0 or (beats == 6 and beat in (2, 4)):
+    elif (beat % 2 == 0 and beat % 4 != 0) or (beats == 6 and beat in (2, 4)):
         upper = pitches[:3] if colour else (*pitches[1:3], pitches[0] + 12)
         events.extend(Event("chords", start, eighth * 1.2, p + 12, 0.32 * loudness) for p in upper)
 

@@ -23,7 +23,15 @@ from examples.sites.library import prepare
 
 
 class _Server(uvicorn.Server):
-    """A server among others: whoever runs them handles the signals."""
+    """A server among others: whoever runs them handles the signals, and hears when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -63,8 +71,8 @@ async def serve(data: Path, port_one: int, port_two: int) -> None:
         for name, app in apps.items()
     }
     tasks = [asyncio.create_task(server.serve([listeners[name]])) for name, server in servers.items()]
-    while not all(server.started for server in servers.values()) and not any(task.done() for task in tasks):
-        await asyncio.sleep(0.01)
+    for server in servers.values():
+        await server.ready.wait()
     urls = {name: f"http://127.0.0.1:{listener.getsockname()[1]}" for name, listener in listeners.items()}
     partial = data / f".sites-{os.getpid()}.json"
     partial.write_text(json.dumps({**urls, "pid": os.getpid()}) + "\n", encoding="utf-8")

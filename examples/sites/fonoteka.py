@@ -56,7 +56,8 @@ def _page(request: Request) -> Response:
     offer = _OFFERS.get(request.path_params["key"])
     if offer is None:
         return PlainTextResponse("Нет такой записи", 404)
-    return request.app.state.moods.refusal(offer) or HTMLResponse(_SHELL)
+    moods: common.Moods = request.app.state.moods
+    return moods.refusal(offer) or HTMLResponse(_SHELL)
 
 
 def _large(request: Request) -> Response:

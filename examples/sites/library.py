@@ -9,22 +9,27 @@ import shutil
 import subprocess
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
+import numpy.typing as npt
 
 from examples.music import repertoire, songs, synth
 from examples.music.repertoire import RENDITIONS_BY_KEY
 from examples.sites import world
-from examples.sites.world import OFFERS, Encoding
+from examples.sites.world import OFFERS, Encoding, Offer
+
+_MODIFIED = 1_577_836_800
+"""Modification time of every file (2020-01-01), so that ETags do not depend on when it was made."""
 
 
-def library_key() -> str:
+def library_key(offers: Sequence[Offer] = OFFERS) -> str:
     """Changes whenever scores, synthesiser, repertoire, offers or the encoder change."""
     digest = hashlib.blake2b(digest_size=8)
+    digest.update("".join(offer.file_name for offer in offers).encode())
     for module in (songs, repertoire, synth, world):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
@@ -33,13 +38,13 @@ def library_key() -> str:
     return digest.hexdigest()
 
 
-def prepare(data: Path, processes: int | None = None) -> Path:
+def prepare(data: Path, offers: Sequence[Offer] = OFFERS, processes: int | None = None) -> Path:
     """The folder with every `Offer.file_name`; made if need be.
 
     Work happens in a folder of its own that is renamed at the end, so that a killed run leaves nothing half-done
     behind, and two at once do not disturb each other. Raises CalledProcessError when FFmpeg fails.
     """
-    target = data / f"audio-{library_key()}"
+    target = data / f"audio-{library_key(offers)}"
     if target.is_dir():
         return target
     data.mkdir(parents=True, exist_ok=True)
@@ -48,7 +53,7 @@ def prepare(data: Path, processes: int | None = None) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     wanted: dict[str, list[tuple[str, Encoding]]] = defaultdict(list)
-    for offer in OFFERS:
+    for offer in offers:
         wanted[offer.rendition.key].append((offer.file_name, offer.encoding))
     context = multiprocessing.get_context("spawn")
     workers = processes or os.cpu_count() or 1
@@ -102,7 +107,7 @@ def _make(key: str, files: Iterable[tuple[str, Encoding]], folder: Path) -> None
         encode(samples, encoding, folder / name)
 
 
-def encode(samples: synth.npt.NDArray[np.int16], encoding: Encoding, path: Path) -> None:
+def encode(samples: npt.NDArray[np.int16], encoding: Encoding, path: Path) -> None:
     """Writes one file; the same samples give the same bytes. Raises CalledProcessError."""
     first = round(encoding.trim_start * synth.SAMPLE_RATE)
     last = len(samples) - round(encoding.trim_end * synth.SAMPLE_RATE)
@@ -119,3 +124,4 @@ def encode(samples: synth.npt.NDArray[np.int16], encoding: Encoding, path: Path)
     command += [*options, *(["-b:a", f"{encoding.bit_rate}k"] if encoding.bit_rate else [])]
     command += ["-fflags", "+bitexact", "-flags:a", "+bitexact", str(path)]
     subprocess.run(command, input=samples[first:last].tobytes(), check=True, capture_output=True)
+    os.utime(path, (_MODIFIED, _MODIFIED))

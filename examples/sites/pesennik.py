@@ -103,14 +103,15 @@ def _recording(request: Request) -> Response:
     offer = _OFFERS.get(request.path_params["key"])
     if offer is None:
         raise HTTPException(404)
-    if refusal := request.app.state.moods.refusal(offer):
+    moods: common.Moods = request.app.state.moods
+    if refusal := moods.refusal(offer):
         return refusal
     return _page("recording.html", offer=offer, song=offer.song, data=script(recording(offer, common.origin(request))))
 
 
 def _broken_markup(request: Request) -> Response:
     text = '{"@context": "https://schema.org", "@type": "MusicRecording", "name": "Калинка", "byArtist": {"name": '
-    return _page("recording.html", offer=next(iter(_OFFERS.values())), song=SONGS[0], data=Markup(text))
+    return _page("recording.html", offer=next(iter(_OFFERS.values())), song=SONGS[0], data=Markup(text))  # noqa: S704
 
 
 def _endless(request: Request) -> Response:

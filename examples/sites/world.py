@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from examples.music.repertoire import DOUBTFUL, FONOTEKA_OWN, PESENNIK_RENDITIONS, RENDITIONS_BY_KEY, Ensemble, Rendition
+from examples.music.repertoire import (
+    DOUBTFUL,
+    FONOTEKA_OWN,
+    PESENNIK_RENDITIONS,
+    RENDITIONS_BY_KEY,
+    Ensemble,
+    Rendition,
+)
 from examples.music.songs import FOLK, Song
 
 LICENCE = "https://creativecommons.org/publicdomain/zero/1.0/"
@@ -15,7 +22,7 @@ FONOTEKA = "fonoteka"
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a recording became a file. ``bit_rate``: kbit/s (0: lossless); trims in seconds; ``gain_db``: with a limiter."""
+    """How a recording became a file. ``bit_rate``: kbit/s, 0: lossless; trims: seconds; ``gain_db``: with a limiter."""
 
     codec: str
     bit_rate: int = 0
@@ -127,12 +134,14 @@ def _pesennik() -> list[Offer]:
 UPLOADED_TWICE = ("kalinka-berezka-1985", "korobeyniki-berezka-1986")
 """Recordings that exist three times: twice on site one, once on site two."""
 
-_SCHEMES: tuple[dict[str, str], ...] = (
-    # As English-speaking uploaders write, as in the scientific tradition, as without any plan.
-    {"ж": "zh", "й": "y", "х": "kh", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "shch", "ы": "y", "ё": "yo", "ю": "yu", "я": "ya"},
-    {"ж": "zh", "й": "j", "х": "h", "ц": "c", "ч": "ch", "ш": "sh", "щ": "shh", "ы": "y", "ё": "jo", "ю": "ju", "я": "ja"},
-    {"ж": "zh", "й": "i", "х": "h", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "sch", "ы": "y", "ё": "e", "ю": "iu", "я": "ia"},
-)  # fmt: skip
+_SCHEMES: tuple[dict[str, str], ...] = tuple(
+    dict(zip("жйхцчшщыёюя", letters.split(), strict=True))
+    for letters in (
+        "zh y kh ts ch sh shch y yo yu ya",  # as English-speaking uploaders write
+        "zh j h c ch sh shh y jo ju ja",  # as in the scientific tradition
+        "zh i h ts ch sh sch y e iu ia",  # as in passports
+    )
+)
 _PLAIN = dict(zip("абвгдезиклмнопрстуфэ", "abvgdeziklmnoprstufe", strict=True)) | {"ь": "'", "ъ": ""}
 
 
@@ -159,7 +168,9 @@ def _styled(rendition: Rendition, style: int) -> tuple[str, str]:
     live = rendition.kind == "live"
     match style % 6:
         case 0:
-            small = latin[0].lower() + latin[1:] if latin.split()[0] in ("Ansambl'", "Khor", "Kvartet", "Duet") else latin
+            small = (
+                latin[0].lower() + latin[1:] if latin.split()[0] in ("Ansambl'", "Khor", "Kvartet", "Duet") else latin
+            )
             return f"{romanise(song.title)} ({small}{', live' if live else ''})", latin
         case 1:
             plain = _plain_name(ensemble)
@@ -207,9 +218,7 @@ def _fonoteka() -> list[Offer]:
         title, performer = _styled(rendition, index)
         encoding = _ENCODINGS[index % len(_ENCODINGS)]
         offers.append(
-            Offer(
-                FONOTEKA, key(rendition), rendition, title, performer, encoding, behaviour=behaviour.get(index, "")
-            )
+            Offer(FONOTEKA, key(rendition), rendition, title, performer, encoding, behaviour=behaviour.get(index, ""))
         )
     for rendition, title in zip(
         FONOTEKA_OWN,
@@ -237,7 +246,10 @@ def _broken(source: str) -> list[Offer]:
     """Good pages with bad audio."""
     base = RENDITIONS_BY_KEY["kalinka-obraztsov-2003" if source == PESENNIK else "ey-uhnem-obraztsov-1998"]
     own = {
-        PESENNIK: (("chastny-adres", "http://10.0.0.1/pesnya.mp3"), ("metadannye", "http://169.254.169.254/latest/a.mp3")),
+        PESENNIK: (
+            ("chastny-adres", "http://10.0.0.1/pesnya.mp3"),
+            ("metadannye", "http://169.254.169.254/latest/a.mp3"),
+        ),
         FONOTEKA: (("chastny-adres", "http://169.254.169.254/latest/meta-data/a.mp3"),),
     }
     cases = [

@@ -6,13 +6,13 @@ import asyncio
 import uuid
 from datetime import UTC, datetime
 
-from catalog.campaigns import repository
 from sqlalchemy import ColumnElement, and_, exists, select, update
 from sqlalchemy.orm import Session
 from temporalio import activity
 
 from activities import messages as m
 from activities.resources import Resources
+from catalog.campaigns import repository
 from catalog.models import FINAL_STATES, RUN_FINAL_STATES, AudioFingerprint, Campaign, Candidate, CrawlRun
 
 _POLL_S = 0.2
@@ -28,27 +28,26 @@ class CampaignActivities:
     def open_crawl_runs(self, message: m.OpenRunsInput) -> m.OpenRunsResult:
         with self._database.transaction() as session:
             campaign = session.get_one(Campaign, uuid.UUID(message.campaign_id))
-            runs = repository.open_runs(session, campaign.id, message.trigger_key)
-            for run in runs:
+            opened = []
+            for run in repository.open_runs(session, campaign.id, message.trigger_key):
+                if _other_run_of_source(session, run):
+                    repository.finish_run(session, run.id, "cancelled", "another run of this source is under way")
+                    continue
                 _adopt_left_candidates(session, run)
-            return m.OpenRunsResult(
-                campaign.name, [m.OpenedRun(str(run.id), run.source, run.spec["adapter"]) for run in runs]
-            )
+                opened.append(m.OpenedRun(str(run.id), run.source, run.spec["adapter"]))
+            return m.OpenRunsResult(campaign.name, opened)
 
     @activity.defn(name="set_run_state")
     def set_run_state(self, message: m.RunStateInput) -> str:
+        run_id = uuid.UUID(message.crawl_run_id)
         with self._database.transaction() as session:
-            run = session.get_one(CrawlRun, uuid.UUID(message.crawl_run_id), with_for_update=True)
-            if run.state in RUN_FINAL_STATES:
-                return run.state
-            now = datetime.now(UTC)
-            run.state, run.reason, run.waiting_on = message.state, message.reason, message.waiting_on
-            run.started_at = run.started_at or now
             if message.state in RUN_FINAL_STATES:
-                run.finished_at = now
-            if message.state in ("cancelled", "stopped"):
-                _leave_candidates(session, run, discard=message.state == "cancelled")
-            return run.state
+                run = repository.get_run(session, run_id)
+                if run.state not in RUN_FINAL_STATES and message.state in ("cancelled", "stopped"):
+                    _leave_candidates(session, run, discard=message.state == "cancelled")
+                return repository.finish_run(session, run_id, message.state, message.reason).state
+            repository.set_run_state(session, run_id, message.state, message.reason, waiting_on=message.waiting_on)
+            return repository.get_run(session, run_id).state
 
     @activity.defn(name="next_candidates")
     async def next_candidates(self, message: m.NextCandidatesInput) -> m.NextCandidatesResult:
@@ -90,6 +89,13 @@ def needs_audio() -> ColumnElement[bool]:
         Candidate.item["audio_url"].astext.is_not(None),
         ~exists().where(AudioFingerprint.candidate_id == Candidate.id),
     )
+
+
+def _other_run_of_source(session: Session, run: CrawlRun) -> bool:
+    query = select(CrawlRun.id).where(
+        CrawlRun.source == run.source, CrawlRun.id != run.id, CrawlRun.state.not_in(RUN_FINAL_STATES)
+    )
+    return run.state not in RUN_FINAL_STATES and session.scalar(query.limit(1)) is not None
 
 
 def _adopt_left_candidates(session: Session, run: CrawlRun) -> None:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from typing import Any
 
+from catalog_api.app import create_app as create_catalog_app
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from catalog_api.app import create_app as create_catalog_app
 from media.store import ObjectStore
 from runtime.connections import Connections
 from runtime.settings import Settings
@@ -51,7 +51,7 @@ class LateWorkflowClient:
     async def check(self) -> str:
         """Temporal's state for `/readyz`; raises when it does not answer."""
         client = (await self._get()).client
-        await client.service_client.check_health(timeout=None)
+        await client.service_client.check_health()
         return "ok"
 
 

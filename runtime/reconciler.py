@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from catalog.campaigns.repository import schedule_of
-from media.store import ObjectStore
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from activities import messages as m
 from activities.campaigns import needs_audio, to_be_ingested
+from catalog.campaigns.spec import Schedule
 from catalog.database import Database
 from catalog.models import (
     RUN_FINAL_STATES,
@@ -32,6 +31,7 @@ from catalog.models import (
     StoredObject,
     VersionSource,
 )
+from media.store import ObjectStore
 from runtime.temporal import TemporalWorkflowClient
 
 logger = logging.getLogger(__name__)
@@ -191,6 +191,11 @@ def _open_cases(session: Session, before: datetime) -> list[m.IngestInput]:
 
 def _schedules(session: Session, before: datetime) -> list[tuple[str, str, dict[str, Any] | None, bool]]:
     return [
-        (str(campaign.id), campaign.name, schedule_of(campaign), campaign.state == "paused")
+        (
+            str(campaign.id),
+            campaign.name,
+            Schedule.model_validate(campaign.spec["schedule"]).message() if campaign.spec.get("schedule") else None,
+            campaign.state == "paused",
+        )
         for campaign in session.scalars(select(Campaign).where(Campaign.state != "deleted"))
     ]

@@ -58,6 +58,11 @@ class TemporalWorkflowClient:
     def __init__(self, client: Client) -> None:
         self._client = client
 
+    @property
+    def client(self) -> Client:
+        """The SDK's own client."""
+        return self._client
+
     async def start_campaign(self, campaign_id: str) -> str:
         trigger_key = str(uuid.uuid4())
         try:

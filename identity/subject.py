@@ -39,6 +39,7 @@ class Subject:
         title: the song's title, without artists, version words and noise.
         raw_title: as the source spells it.
         title_keys: keys under which its song may be known, best first (see `names.title_keys`).
+        other_keys: keys that it has if its title is read otherwise (the artist's side of the dash was the title).
         work_title: of the composition, where the source tells it.
         performers, composers, lyricists: in order, without repeats; featured guests come last among the performers.
         kind: one of `catalog.models.VERSION_KINDS`, or None.
@@ -51,6 +52,7 @@ class Subject:
     title: str
     raw_title: str
     title_keys: tuple[str, ...] = ()
+    other_keys: tuple[str, ...] = ()
     work_title: str | None = None
     performers: tuple[Name, ...] = ()
     composers: tuple[Name, ...] = ()
@@ -82,11 +84,15 @@ def subject_from_item(item: Mapping[str, Any]) -> Subject:
     composers = _names(name for role, name in credited if role in COMPOSER_ROLES)
     lyricists = _names(name for role, name in credited if role in LYRICIST_ROLES)
 
-    parsed = parse_title(raw_title, [performer.name for performer in performers])
+    known = (*performers, *composers, *lyricists)
+    parsed = parse_title(raw_title, [name.name for name in known])
     title, from_title = parsed.title, parsed.artists
-    if performers and from_title and not _any_shared(_names(from_title), performers) and _keeps_dash(raw_title, item):
-        # Credited performers are not in the title: what stands before the dash is part of it.
-        title, from_title = f"{' '.join(from_title)} - {parsed.title}", ()
+    others: tuple[str, ...] = ()
+    if from_title and not _any_shared(_names(from_title), known):
+        if _keeps_dash(raw_title, item):
+            title, from_title = f"{' '.join(from_title)} - {parsed.title}", ()
+        else:
+            others = tuple(title_key(side) for side in from_title)
     if not performers:
         performers = _names(from_title)
     guests = tuple(guest for guest in _names(parsed.featuring) if guest not in performers)
@@ -114,6 +120,7 @@ def subject_from_item(item: Mapping[str, Any]) -> Subject:
         title=title,
         raw_title=raw_title,
         title_keys=tuple(dict.fromkeys(key for key in keys if key)),
+        other_keys=tuple(dict.fromkeys(key for key in others if key and key not in keys)),
         work_title=work_title,
         performers=performers + guests,
         composers=composers,

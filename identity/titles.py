@@ -352,7 +352,8 @@ class _Parser:
         quoted = [i for i, part in enumerate(segments) if _unquote(part) != part]
         if known:
             artist = known[0]
-            title = next(i for i in (*quoted, *range(len(segments))) if i != artist)
+            places: list[int] = [*quoted, *range(len(segments))]
+            title = next(place for place in places if place != artist)
         elif quoted and quoted[0] == 0:
             artist, title = 1, 0
         else:

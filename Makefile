@@ -12,7 +12,7 @@ help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: install ## crawl two sample sites and look at the result (EXIT=1: end when done)
-	@$(RUN) python -m runtime.demo $(if $(EXIT),--exit) $(DEMO)
+	@$(RUN) python -m examples.demo $(if $(EXIT),--exit) $(DEMO)
 
 test: install ## all tests
 	@$(RUN) python -m pytest -n 2 --dist loadgroup $(TEST)
@@ -23,7 +23,7 @@ check: install ## formatting, types, walls between rooms, docs
 	  && $(RUN) python -m pytest -q -p no:cacheprovider tests/docs
 
 chaos: install ## kill every part at random moments and compare with an undisturbed run
-	@$(RUN) python -m runtime.chaos $(CHAOS)
+	@$(RUN) python -m examples.chaos $(CHAOS)
 
 bench: install ## measure, side by side (ONLY=name for one)
 	@$(RUN) python -m benchmarks $(if $(ONLY),--only $(ONLY))

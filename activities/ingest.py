@@ -201,6 +201,7 @@ class IngestActivities:
             _text(settled.case_id),
             settled.remind_after_s,
             settled.expire_after_s,
+            [str(each) for each in settled.look_again],
         )
 
     @activity.defn(name="apply_decision")
@@ -209,9 +210,9 @@ class IngestActivities:
             return _result(settlement.apply_decision(session, uuid.UUID(message.case_id)))
 
     @activity.defn(name="remind_moderators")
-    def remind_moderators(self, message: m.CaseInput) -> None:
+    def remind_moderators(self, message: m.CaseInput) -> m.DecideResult:
         with self._database.transaction() as session:
-            settlement.remind(session, uuid.UUID(message.case_id))
+            return _result(settlement.remind(session, uuid.UUID(message.case_id)))
 
     @activity.defn(name="expire_case")
     def expire_case(self, message: m.CaseInput) -> m.DecideResult:
@@ -247,7 +248,12 @@ def _content_type(container: str) -> str:
 
 
 def _result(settled: Settled) -> m.DecideResult:
-    return m.DecideResult(settled.state, _text(settled.version_id), _text(settled.song_id))
+    return m.DecideResult(
+        settled.state,
+        _text(settled.version_id),
+        _text(settled.song_id),
+        [str(each) for each in settled.look_again],
+    )
 
 
 def _text(value: uuid.UUID | None) -> str | None:

@@ -139,12 +139,16 @@ class MediaResult:
 
 @dataclass
 class SettleResult:
-    """``state``: the candidate's new state; ``case_id`` and the timers only when it is in review."""
+    """``state``: the candidate's new state; ``case_id`` and the timers only when it is in review.
+
+    ``look_again``: candidates in review whose evidence has changed by this publication.
+    """
 
     state: str
     case_id: str | None = None
     remind_after_s: float | None = None
     expire_after_s: float | None = None
+    look_again: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -164,6 +168,7 @@ class DecideResult:
     state: str
     version_id: str | None = None
     song_id: str | None = None
+    look_again: list[str] = field(default_factory=list)
 
 
 @dataclass

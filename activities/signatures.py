@@ -54,8 +54,8 @@ async def apply_decision(message: m.ApplyDecisionInput) -> m.DecideResult:
 
 
 @activity.defn
-async def remind_moderators(message: m.CaseInput) -> None:
-    """Raises the priority of a case that waits long."""
+async def remind_moderators(message: m.CaseInput) -> m.DecideResult:
+    """Raises the priority of a case that waits long; tells whether it still waits."""
     raise NotImplementedError
 
 

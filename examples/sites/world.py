@@ -182,7 +182,7 @@ def _styled(rendition: Rendition, style: int) -> tuple[str, str]:
         case 4:
             return f"{romanise(song.title, 2)}{' (live)' if live else ''} (Official Audio)", f"{latin} - Topic"
         case _:
-            return f"{song.title.replace('ё', 'е')}{' (live)' if live else ''} {rendition.year}", ensemble.name
+            return f"{song.title.replace('ё', 'е')}{' (live)' if live else ''} ({rendition.year})", ensemble.name
 
 
 _ENCODINGS: tuple[Encoding, ...] = (

@@ -292,3 +292,14 @@ def test_copies_keep_their_fingerprint(library: Path) -> None:
     assert all(best_bit_error_rate(studio[0], copy) < 0.10 for copy in studio[1:])
     assert best_bit_error_rate(live[0], live[1]) < 0.10
     assert best_bit_error_rate(studio[0], live[0]) > 0.30
+
+
+def test_ending_while_rendering_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "examples.sites", "--data", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not list(tmp_path.glob(".audio-*.partial/*")) and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert (process.returncode, output) == (0, "")
+    assert list(tmp_path.iterdir()) == []

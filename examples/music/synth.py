@@ -249,32 +249,36 @@ def render(rendition: Rendition) -> npt.NDArray[np.int16]:
 def _add_tone(mix: Samples, event: Event, voice: str, index: int, total: int) -> None:
     timbre = TIMBRES[voice]
     begin = int(event.start * SAMPLE_RATE)
-    ring = timbre.release + (min(timbre.decay, 0.4) if timbre.decay else 0.0)
-    count = min(int((event.length + ring) * SAMPLE_RATE), total - begin)
+    count = min(int((event.length + _ring(timbre)) * SAMPLE_RATE), total - begin)
     if count < 64:
         return
     held = event.part == "drone"
-    time = np.arange(count, dtype=np.float32) / SAMPLE_RATE if held else _TIME[:count]
+    time = (np.arange(count) / SAMPLE_RATE).astype(np.float32) if held else _TIME[:count]
     envelope = _envelope(timbre, time, event.length, index, held)
     frequency = 440.0 * 2 ** ((event.pitch - 69) / 12)
     table = _table(voice, frequency)
-    bend: Samples | np.float32 = np.float32(0)
+    bent = time.astype(np.float64)
     if timbre.vibrato:
         rate = 5.2 + index % 7 * 0.13
         onset = np.minimum(time / np.float32(0.25), 1)
-        bend = onset * np.sin(np.float32(2 * np.pi * rate) * time) * np.float32(timbre.vibrato / (2 * np.pi * rate))
+        bent += onset * np.sin(np.float32(2 * np.pi * rate) * time) * (timbre.vibrato / (2 * np.pi * rate))
     tone = np.zeros(count, np.float32)
     for factor in timbre.detune:
-        phase = np.float32(frequency * factor * _TABLE) * (time + bend) + np.float32(index * 37 % _TABLE)
+        phase = frequency * factor * _TABLE * bent + index * 37 % _TABLE
         tone += table[phase.astype(np.int32) & (_TABLE - 1)]
     mix[begin : begin + count] += tone * envelope * np.float32(event.loudness * timbre.gain)
 
 
+def _ring(timbre: Timbre) -> float:
+    """Seconds that a tone goes on after its written end: plucked and struck ones longer."""
+    return timbre.release + 0.4 * min(timbre.decay, 0.7)
+
+
 def _envelope(timbre: Timbre, time: Samples, length: float, index: int, held: bool) -> Samples:
     attack = np.minimum(time / np.float32(timbre.attack), 1)
-    release = np.clip((np.float32(length) - time) / np.float32(timbre.release) + 1, 0, 1)
+    release = np.clip((np.float32(length) - time) / np.float32(_ring(timbre)) + 1, 0, 1)
     if held:
-        return (attack * np.clip((np.float32(length) - time) / 1.5, 0, 1)).astype(np.float32)
+        return np.asarray(attack * np.clip((np.float32(length) - time) / 1.5, 0, 1), dtype=np.float32)
     envelope = attack * release
     if timbre.tremolo and length > 0.25:
         rate = timbre.tremolo + index % 5 * 0.3

@@ -57,13 +57,12 @@ def bind(port: int) -> socket.socket:
     raise AssertionError
 
 
-async def serve(data: Path, port_one: int, port_two: int) -> None:
-    """Runs until SIGTERM or SIGINT."""
+async def serve(data: Path, library: Path, port_one: int, port_two: int) -> None:
+    """Serves until SIGTERM or SIGINT. ``library``: as `prepare` returns it."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    library = prepare(data)
     listeners = {"site_one": bind(port_one), "site_two": bind(port_two)}
     apps = {"site_one": pesennik.create_app(library), "site_two": fonoteka.create_app(library)}
     servers = {
@@ -92,7 +91,10 @@ def main() -> None:
     parser.add_argument("--port-one", type=int, default=0, help="of «Песенник»; 0: any free one")
     parser.add_argument("--port-two", type=int, default=0, help="of Fonoteka; 0: any free one")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.data, arguments.port_one, arguments.port_two))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    library = prepare(arguments.data)
+    asyncio.run(serve(arguments.data, library, arguments.port_one, arguments.port_two))
 
 
 if __name__ == "__main__":

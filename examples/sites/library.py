@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections import defaultdict
@@ -58,9 +59,14 @@ def prepare(data: Path, offers: Sequence[Offer] = OFFERS, processes: int | None 
     context = multiprocessing.get_context("spawn")
     workers = processes or os.cpu_count() or 1
     try:
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent) as pool:
-            for future in [pool.submit(_make, key, files, partial) for key, files in wanted.items()]:
-                future.result()
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+            futures = [pool.submit(_make, key, files, partial) for key, files in wanted.items()]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
         try:
             partial.rename(target)
         except OSError:
@@ -89,8 +95,9 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _die_with_parent() -> None:
-    """A pool's worker does not notice by itself that its parent was killed."""
+def _start_worker() -> None:
+    """A pool's worker leaves Ctrl-C to its parent, and ends with it: by itself it would not notice a killed parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         parent = multiprocessing.parent_process()

@@ -144,7 +144,7 @@ def _sitemap_part(request: Request) -> Response:
         case "zapisi":
             return common.sitemap(request, [p for p in paths_of(PESENNIK) if p.startswith("/zapisi/")])
         case "prochee":
-            return common.sitemap(request, ["/", *(p for p in paths_of(PESENNIK) if not p.startswith("/zapisi/"))])
+            return common.sitemap(request, [p for p in paths_of(PESENNIK) if not p.startswith("/zapisi/")])
     raise HTTPException(404)
 
 

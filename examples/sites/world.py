@@ -182,7 +182,7 @@ def _styled(rendition: Rendition, style: int) -> tuple[str, str]:
         case 4:
             return f"{romanise(song.title, 2)}{' (live)' if live else ''} (Official Audio)", f"{latin} - Topic"
         case _:
-            return f"{song.title.replace('ё', 'е')}{' (live)' if live else ''} {rendition.year}", ensemble.name
+            return f"{song.title.replace('ё', 'е')}{' (live)' if live else ''} ({rendition.year})", ensemble.name
 
 
 _ENCODINGS: tuple[Encoding, ...] = (
@@ -305,6 +305,7 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(FONOTEKA, "/private/chernoviki", "robots_disallowed"),
     Trouble(FONOTEKA, "/kalendar/*", "too_deep"),
 )
+# Not in the sitemaps: whoever follows the links of the index page finds it.
 CALENDAR_START = {PESENNIK: "/calendar/2026/11", FONOTEKA: "/kalendar/2026/11"}
 
 
@@ -314,10 +315,9 @@ def offers_of(source: str) -> list[Offer]:
 
 
 def paths_of(source: str) -> list[str]:
-    """All pages that a site's sitemap lists, good and bad."""
+    """The recordings' pages and the bad pages, all of which the site's sitemap lists."""
     paths = [offer.path for offer in offers_of(source)]
-    paths += [t.path for t in TROUBLES if t.source == source and not t.path.endswith("*")]
-    return [*paths, CALENDAR_START[source]]
+    return paths + [t.path for t in TROUBLES if t.source == source and not t.path.endswith("*")]
 
 
 def composer_of(song: Song) -> str:

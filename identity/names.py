@@ -174,7 +174,7 @@ def artist_key(name: str) -> str:
     words = [_ABBREVIATIONS.get(word, word) for word in words]
     if len(words) > 1 and words[0] in _GROUP_WORDS:
         del words[0]
-    if len(words) in (2, 3) and "i" not in words and any(_SURNAME_SHAPE.search(word) for word in words):
+    if len(words) in (2, 3) and any(_SURNAME_SHAPE.search(word) for word in words):
         words.sort()
     return " ".join(words) or _bare(name)
 

@@ -33,7 +33,7 @@ def propose(session: Session, subject: Subject, *, limit: int = 10) -> list[Prop
         return []
     ids = _block(session, subject)
     proposals = [compare(subject, song) for song in _load(session, subject, ids)]
-    proposals = _unique([p for p in proposals if p.probability >= th.MIN_PROBABILITY])
+    proposals = _unique([p for p in proposals if p.probability >= th.MIN_PROBABILITY or p.parts[0].distance == 0])
     order = {Verdict.SAME: 0, Verdict.REVIEW: 1, Verdict.WEAK: 2}
     return sorted(proposals, key=lambda p: (order[p.verdict], -p.probability, str(p.song_id)))[:limit]
 

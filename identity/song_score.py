@@ -99,10 +99,7 @@ def match_title(subject: Subject, song: SongView) -> TitleMatch:
     for key, spelling in song.titles:
         words = key.split()
         for mine in (*subject.title_keys, *subject.other_keys):
-            if mine == key:
-                found = _equal(subject, mine, key, spelling)
-            else:
-                found = _unequal(mine, key, spelling)
+            found = _equal(subject, mine, key, spelling) if mine == key else _unequal(mine, key, spelling)
             best = _better(best, found)
         if not best.equal and len(key) >= th.MIN_RUN_LETTERS and _is_run(words, whole):
             rest = set(whole) - set(words)

@@ -66,7 +66,7 @@ SAME = 0.90
 NEAR_SIMILARITY = 0.80
 """Similar titles from here on are shown to a moderator."""
 MIN_PROBABILITY = 0.02
-"""Below it a song is not mentioned."""
+"""Below it a song is not mentioned, unless its title is equal."""
 
 # -- recordings by metadata --------------------------------------------------------------------------------------------
 

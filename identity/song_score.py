@@ -106,7 +106,8 @@ def match_title(subject: Subject, song: SongView) -> TitleMatch:
             if rest and explained and rest <= explained:
                 found = TitleMatch(th.EXPLAINED_SIMILARITY, True, key, "title equal beside the performer's name")
             else:
-                found = TitleMatch(_contained(words, whole), False, key, f"«{spelling}» stands in the title")
+                similarity = th.RUN_SIMILARITY if len(words) > 1 else _contained(words, whole)
+                found = TitleMatch(similarity, False, key, f"«{spelling}» stands in the title")
             best = _better(best, found)
     return best
 

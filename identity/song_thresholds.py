@@ -33,6 +33,9 @@ STRETCH = 3.0
 """A title's distance is its dissimilarity times this: two thirds alike is not alike."""
 CONTAINED_SIMILARITY = 0.85
 """All words of one title stand in the other: «Калинка» and «Калинка-малинка» may be two names of one song."""
+RUN_SIMILARITY = 0.93
+"""A title of at least two words stands in a noisy one as it is; the rest may be anything. On the tuning half of the
+video pairs nearly all such are the song."""
 EXPLAINED_SIMILARITY = 0.97
 """The rest of the longer title is its performer's name: nothing is left over."""
 STRENGTH = 1.0

@@ -30,34 +30,12 @@ from identity.names import artist_key, title_key
 from identity.song import propose, recordings_with_same_metadata
 from identity.subject import Subject, subject_from_item
 
-FILLERS = [
-    "Валенки",
-    "Дубинушка",
-    "Эй, ухнем",
-    "Светит месяц",
-    "Тройка",
-    "Метелица",
-    "Коробейники",
-    "Берёзонька",
-    "Степь да степь кругом",
-    "Вниз по матушке по Волге",
-    "Ой, то не вечер",
-    "Виновата ли я",
-    "Ах вы, сени",
-    "Во кузнице",
-    "Барыня",
-    "Камаринская",
-    "Из-за острова на стрежень",
-    "По диким степям Забайкалья",
-    "Выйду на улицу",
-    "Летят утки",
-    "Ивушка",
-    "Лучинушка",
-    "Ноченька",
-    "Пряха",
-    "Утушка луговая",
-    "Мой костёр",
-]
+FOLK_SONGS = (
+    "Валенки|Дубинушка|Эй, ухнем|Светит месяц|Тройка|Метелица|Коробейники|Берёзонька|Степь да степь кругом|"
+    "Вниз по матушке по Волге|Ой, то не вечер|Виновата ли я|Ах вы, сени|Во кузнице|Барыня|Камаринская|"
+    "Из-за острова на стрежень|По диким степям Забайкалья|Выйду на улицу|Летят утки|Ивушка|Лучинушка|Ноченька|"
+    "Пряха|Утушка луговая|Мой костёр"
+)
 
 
 class Catalog:
@@ -128,7 +106,7 @@ def shared_database(postgres_url: str, template_database: str) -> Iterator[Datab
 def catalog(shared_database: Database) -> Iterator[Catalog]:
     with shared_database.transaction() as session:
         catalog = Catalog(session)
-        for title in FILLERS:
+        for title in FOLK_SONGS.split("|"):
             catalog.song(title, composers=["народная"], performers=["Хор имени Пятницкого"])
         yield catalog
         session.rollback()

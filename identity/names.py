@@ -151,6 +151,9 @@ def title_keys(title: str) -> tuple[str, ...]:
         if fold(outside):
             readings.append(title_key(outside))
         readings += [key for key in map(title_key, inside) if len(key.split()) > 1]
+    halves = {title_key(half) for half in re.split(r"\s/\s", title)}
+    if len(halves) == 1:  # «Калинка / Kalinka», unlike a medley
+        readings += halves
     return tuple(dict.fromkeys(key for key in readings if key))
 
 

@@ -86,6 +86,8 @@ def test_a_title_in_brackets_is_a_title_too() -> None:
         title_key("Nel blu dipinto di blu"),
     )
     assert title_keys("Прощание (Farewell)") == (title_key("Прощание Farewell"), title_key("Прощание"))
+    assert "kalinka" in title_keys("Калинка / Kalinka")
+    assert "kalinka" not in title_keys("Калинка / Тройка")
     assert title_keys("  ") == ()
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 EQUAL_LIMIT = 300
 """Songs with an equal key. Beyond it ("Intro") those that share an artist are asked for too."""
+RUN_LIMIT = 100
+"""Songs whose title stands inside a noisy one: of several words, and of one, so many each."""
 NEAR_LIMIT = 40
 """Songs with a similar key, best first."""
 NEAR_TRIGRAM = 0.45

@@ -268,6 +268,16 @@ def test_a_title_that_hundreds_have_still_finds_the_artists_song(
     assert found.song_id == song
 
 
+def test_a_common_word_does_not_crowd_out_the_title(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("EQUAL_LIMIT", "RUN_LIMIT", "NEAR_LIMIT"):
+        monkeypatch.setattr(th, limit, 2)
+    for name in "ABCDE":
+        catalog.song("Love", performers=[f"Band {name}"])
+    song = catalog.song("Barley Moon")
+    found = propose(catalog.session, item("somebody in love sings Barley Moon at home"))
+    assert song in {p.song_id for p in found}
+
+
 def test_the_answer_does_not_depend_on_the_order_of_arrival(shared_database: Database) -> None:
     songs = [("Калинка", ["народная"]), ("Калинка", ["Иван Ларионов"]), ("Калинка-малинка", ["народная"])]
     answers = []

@@ -151,6 +151,9 @@ def title_keys(title: str) -> tuple[str, ...]:
         if fold(outside):
             readings.append(title_key(outside))
         readings += [key for key in map(title_key, inside) if len(key.split()) > 1]
+    halves = {title_key(half) for half in re.split(r"\s/\s", title)}
+    if len(halves) == 1:  # «Калинка / Kalinka», unlike a medley
+        readings += halves
     return tuple(dict.fromkeys(key for key in readings if key))
 
 
@@ -174,7 +177,7 @@ def artist_key(name: str) -> str:
     words = [_ABBREVIATIONS.get(word, word) for word in words]
     if len(words) > 1 and words[0] in _GROUP_WORDS:
         del words[0]
-    if len(words) in (2, 3) and "i" not in words and any(_SURNAME_SHAPE.search(word) for word in words):
+    if len(words) in (2, 3) and any(_SURNAME_SHAPE.search(word) for word in words):
         words.sort()
     return " ".join(words) or _bare(name)
 

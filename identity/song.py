@@ -33,7 +33,7 @@ def propose(session: Session, subject: Subject, *, limit: int = 10) -> list[Prop
         return []
     ids = _block(session, subject)
     proposals = [compare(subject, song) for song in _load(session, subject, ids)]
-    proposals = _unique([p for p in proposals if p.probability >= th.MIN_PROBABILITY])
+    proposals = _unique([p for p in proposals if p.probability >= th.MIN_PROBABILITY or p.parts[0].distance == 0])
     order = {Verdict.SAME: 0, Verdict.REVIEW: 1, Verdict.WEAK: 2}
     return sorted(proposals, key=lambda p: (order[p.verdict], -p.probability, str(p.song_id)))[:limit]
 
@@ -57,20 +57,25 @@ def _unique(proposals: list[Proposal]) -> list[Proposal]:
 
 def _block(session: Session, subject: Subject) -> list[uuid.UUID]:
     """Ids of the songs worth comparing, sorted."""
-    keys = sorted({*subject.title_keys, *subject.other_keys, *_runs(title_key(subject.raw_title))})
+    exact = {*subject.title_keys, *subject.other_keys}
+    runs = set(_runs(title_key(subject.raw_title))) - exact
+    words = {run for run in runs if " " not in run}
     found: set[uuid.UUID] = set()
-    exact = sorted({*subject.title_keys, *subject.other_keys})
-    for wanted in (exact, keys):
+    # Apart, so that the many songs of a common word cannot crowd out the one that is meant.
+    for keys, limit in ((exact, th.EQUAL_LIMIT), (runs - words, th.RUN_LIMIT), (words, th.RUN_LIMIT)):
+        wanted = sorted(keys)
+        if not wanted:
+            continue
         rows = session.scalars(
             select(SongTitle.song_id)
             .join(Song)
             .where(SongTitle.key.in_(wanted), Song.deleted_at.is_(None))
             .distinct()
             .order_by(SongTitle.song_id)
-            .limit(th.EQUAL_LIMIT)
+            .limit(limit)
         ).all()
         found.update(rows)
-        if len(rows) == th.EQUAL_LIMIT:
+        if len(rows) == limit:
             found.update(_sharing_artists(session, subject, wanted))
     if subject.title_keys:
         found.update(_near(session, subject.title_keys[0]))

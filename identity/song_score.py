@@ -99,17 +99,15 @@ def match_title(subject: Subject, song: SongView) -> TitleMatch:
     for key, spelling in song.titles:
         words = key.split()
         for mine in (*subject.title_keys, *subject.other_keys):
-            if mine == key:
-                found = _equal(subject, mine, key, spelling)
-            else:
-                found = _unequal(mine, key, spelling)
+            found = _equal(subject, mine, key, spelling) if mine == key else _unequal(mine, key, spelling)
             best = _better(best, found)
         if not best.equal and len(key) >= th.MIN_RUN_LETTERS and _is_run(words, whole):
             rest = set(whole) - set(words)
             if rest and explained and rest <= explained:
                 found = TitleMatch(th.EXPLAINED_SIMILARITY, True, key, "title equal beside the performer's name")
             else:
-                found = TitleMatch(_contained(words, whole), False, key, f"«{spelling}» stands in the title")
+                similarity = th.RUN_SIMILARITY if len(words) > 1 else _contained(words, whole)
+                found = TitleMatch(similarity, False, key, f"«{spelling}» stands in the title")
             best = _better(best, found)
     return best
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 EQUAL_LIMIT = 300
 """Songs with an equal key. Beyond it ("Intro") those that share an artist are asked for too."""
+RUN_LIMIT = 100
+"""Songs whose title stands inside a noisy one: of several words, and of one, so many each."""
 NEAR_LIMIT = 40
 """Songs with a similar key, best first."""
 NEAR_TRIGRAM = 0.45
@@ -33,6 +35,9 @@ STRETCH = 3.0
 """A title's distance is its dissimilarity times this: two thirds alike is not alike."""
 CONTAINED_SIMILARITY = 0.85
 """All words of one title stand in the other: «Калинка» and «Калинка-малинка» may be two names of one song."""
+RUN_SIMILARITY = 0.93
+"""A title of at least two words stands in a noisy one as it is; the rest may be anything. On the tuning half of the
+video pairs nearly all such are the song."""
 EXPLAINED_SIMILARITY = 0.97
 """The rest of the longer title is its performer's name: nothing is left over."""
 STRENGTH = 1.0
@@ -66,7 +71,7 @@ SAME = 0.90
 NEAR_SIMILARITY = 0.80
 """Similar titles from here on are shown to a moderator."""
 MIN_PROBABILITY = 0.02
-"""Below it a song is not mentioned."""
+"""Below it a song is not mentioned, unless its title is equal."""
 
 # -- recordings by metadata --------------------------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ def subject_from_item(item: Mapping[str, Any]) -> Subject:
     others: tuple[str, ...] = ()
     if from_title and not _any_shared(_names(from_title), known):
         if _keeps_dash(raw_title, item):
-            title, from_title = f"{' '.join(from_title)} - {parsed.title}", ()
+            title, from_title = raw_title.strip(), ()
         else:
             others = tuple(title_key(side) for side in from_title)
     if not performers:
@@ -108,7 +108,8 @@ def subject_from_item(item: Mapping[str, Any]) -> Subject:
     work_title = str(item["work_title"]).strip() if item.get("work_title") else None
     keys = list(title_keys(title))
     if work_title:
-        keys = [*title_keys(parse_title(work_title).title), *keys]
+        work = parse_title(work_title)
+        keys = [*title_keys(work_title if work.artists else work.title), *keys]
     duration = _number(item.get("duration_s"))
     has_title = bool(title.strip())
     missing = [

@@ -141,20 +141,35 @@ _TRACK_NUMBER = re.compile(
     r"^(?:\d{1,3}[.)]\s+|0\d{1,2}\s?[-–—]\s?|0\d\s+|\d{1,2}\s[-–—]\s(?=[^-–—|]+\s[-–—]\s))(?=\S)"
 )
 _SEPARATOR = re.compile(
-    r"\s+(?:[-–—−―]{1,3}|~|//|\|{1,2}|•|·|:)\s+|\s?\|\s?|(?<=\S)[-–—]{1,2}\s+|\s+[-–—]{1,2}(?=\S)|(?<=\S)\s?[–—]\s?"
+    r"\s+(?:[-–—−―]{1,3}|~|//|\|{1,2}|•|·|:)\s+|\s?\|\s?|(?<=[^\s-])--(?=[^\s-])|(?<=\S)[-–—]{1,2}\s+|\s+[-–—]{1,2}(?=\S)|(?<=\S)\s?[–—]\s?"
 )
+_FLAT_GROUP = re.compile(r"\([^()]{0,200}\)|\[[^\[\]]{0,200}\]")
 _LOOSE_DASH = re.compile(r"[-–—_]+")
 _QUOTED = re.compile(r"«([^«»]{1,200})»|“([^“”„]{1,200})”|„([^“”„]{1,200})[“”]|\"([^\"]{1,200})\"|《([^《》]{1,200})》")
 _WHOLE_QUOTES: dict[str, str] = {"«": "»", "“": "”", "„": "“", '"': '"', "'": "'", "‘": "’", "《": "》"}
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _YEAR_ONLY = re.compile(r"^(?:(?:19|20)\d\d)(?:\s?(?:г|год|года|г\.))?$", re.IGNORECASE)
 _DATE = re.compile(
-    r"(?<!\d)(?:\d{1,2}[./-]\d{1,2}[./-](?P<a>(?:19|20)\d\d)|(?P<b>(?:19|20)\d\d)[./-]\d{1,2}[./-]\d{1,2})(?!\d)"
+    r"(?<!\d)(?:\d{1,2}[./-]\d{1,2}[./-](?P<a>(?:19|20)\d\d)|(?P<b>(?:19|20)\d\d)[./-]\d{1,2}[./-]\d{1,2}"
+    r"|\d{1,2} (?:января|февраля|марта|апреля|мая|июня|июля|августа|сентября|октября|ноября|декабря)"
+    r" (?P<c>(?:19|20)\d\d))(?!\d)(?: ?(?:года|г\.|г)(?!\w))?",
+    re.IGNORECASE,
+)
+_RECORDED = re.compile(
+    r"(?<!\w)(?:запись|recorded(?: in)?|rec\.) (?P<d>(?:19|20)\d\d)(?: ?(?:года|г\.|г)(?!\w))?", re.IGNORECASE
+)
+_FILM = re.compile(
+    r"^(?:из |from )?(?:[кхмт][/\\]ф(?!\w)|кинофильм|фильм|телефильм|мультфильм|сериал|the (?:film|movie)|ost(?!\w))",
+    re.IGNORECASE,
 )
 _FEATURING = re.compile(
     r"(?<!\w)(?:(?<!\d )(?:feat|ft)(?!\w)\.?|featuring(?!\w)|при участии(?!\w)|совместно с(?!\w))\s*",
     re.IGNORECASE,
 )
+_MEDIA = frozenset(fold(word) for word in _split("video|audio|clip|видео|аудио|клип|текст|text|new|новая|новинка|трек"))
+_SONG_OF_THE_YEAR = fold("песня года").split()
+_ENSEMBLE = frozenset(fold(word) for word in _split("ансамбль|хор|группа|квартет|трио|дуэт|оркестр|вокальный ансамбль"))
+_BY = re.compile(r"(?:^|\s)(?:by|исполняет|исп\.|поёт|в исполнении|performed by)\s", re.IGNORECASE)
 _LIST = re.compile(r"\s*[,;]\s+|\s+(?:x|х|vs\.?|/)\s+", re.IGNORECASE)
 _NAMES = re.compile(r"\s*[,;&]\s*|\s+(?:and|и|x|х)\s+", re.IGNORECASE)
 _OPEN = {"(": ")", "[": "]", "{": "}", "【": "】", "（": "）"}
@@ -202,7 +217,7 @@ class _Parser:
             text = text[match.end() :]
         text = self._brackets(text)
         text = self._dates(text)
-        pieces = _SEPARATOR.split(text)
+        pieces = _split_outside_brackets(text)
         segments = [part for i, piece in enumerate(pieces) if (part := self._segment(piece, i, len(pieces)))]
         if len(segments) == 1:
             segments = self._loose_dash(segments[0]) or segments
@@ -263,7 +278,9 @@ class _Parser:
             or _all_noise(words, bool(kinds))
             or folded in _PEOPLES_SONG
             or (not first and len(words) <= (40 if bracketed else 6) and _is_description(words, bracketed))
-            or (bracketed and bool(words) and words[0] in ("из", "from", "ost", "iz") and _mentions_film(words))
+            or (not first and bool(_FILM.match(inner)))
+            or (bracketed and folded in _MEDIA)
+            or (bracketed and (bool(_RECORDED.match(inner)) or words[:2] == _SONG_OF_THE_YEAR))
         )
         if not described:
             return False
@@ -277,12 +294,12 @@ class _Parser:
             self.year = int(match.group())
 
     def _dates(self, text: str) -> str:
-        match = _DATE.search(text)
+        match = _DATE.search(text) or _RECORDED.search(text)
         if match is None or not (rest := (text[: match.start()] + " " + text[match.end() :]).strip(_EDGE)):
             return text
         if not fold(rest):
             return text
-        self.year = self.year or int(match.group("a") or match.group("b"))
+        self.year = self.year or int(next(group for group in match.groups() if group))
         self.noise.append(match.group())
         return (text[: match.start()].rstrip(_EDGE + "(") + " " + text[match.end() :].lstrip(")")).strip()
 
@@ -320,6 +337,8 @@ class _Parser:
             if len(folded) > size and tuple(folded[-size:]) == phrase:
                 return size
         if len(folded) > 1 and folded[-1] in _TRAILING:
+            return 1
+        if len(folded) > 1 and folded[-1] == fold("минус") and folded[-2] not in ("i", fold("плюс")):
             return 1
         if len(folded) > 2 and _YEAR_ONLY.match(folded[-1]) and folded[-2] in _KINDS:
             return 2
@@ -379,17 +398,37 @@ class _Parser:
                 if before_folded in _GENERIC and not after_folded:
                     self.noise.append(before)
                     return inside
+                if before_folded in _ENSEMBLE:
+                    return text
                 if before_folded and not after_folded:
                     self._take_artists(before)
                     return inside
-                if not before_folded and after_folded and artist_key(after) in self.known:
-                    self._take_artists(after)
+                by = _BY.match(after)
+                if not before_folded and after_folded and (by or artist_key(after) in self.known):
+                    self._take_artists(after[by.end() :] if by else after)
                     return inside
-        for by in re.finditer(r"\s(?:by|исполняет|исп\.|поёт|в исполнении)\s", text, re.IGNORECASE):
+                if not before_folded and _FLAT_GROUP.fullmatch(after):
+                    self._take_year(after)
+                    self.noise.append(after)
+                    return inside
+        for by in _BY.finditer(text):
             name = text[by.end() :].strip(_EDGE)
+            if not by.start():
+                continue
             if fold(name) and (artist_key(name) in self.known or by.group().strip().lower() != "by"):
                 self._take_artists(name)
                 return text[: by.start()]
+        return self._without_known_prefix(text)
+
+    def _without_known_prefix(self, text: str) -> str:
+        """ "Artist: Title" and, for names of several words, "Artist Title", for a known artist."""
+        tokens = text.split()
+        for count in range(1, min(len(tokens), 8) if self.known else 1):
+            name = " ".join(tokens[:count])
+            marked = name[-1] in ":.,;" and name[:-1].strip() != ""
+            if (marked or count > 1) and artist_key(name) in self.known and fold(" ".join(tokens[count:])):
+                self._take_artists(name.rstrip(_EDGE))
+                return " ".join(tokens[count:])
         return text
 
     def _take_artists(self, text: str) -> None:
@@ -415,6 +454,16 @@ def _clean(raw: str) -> str:
     text = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
     text = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
     return _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()
+
+
+def _split_outside_brackets(text: str) -> list[str]:
+    """Splits at separators, but not within a flat pair of brackets."""
+    # Private-use characters stand for the groups meanwhile: `_clean` left none in the text.
+    groups = _FLAT_GROUP.findall(text)
+    numbers = iter(range(len(groups)))
+    hidden = _FLAT_GROUP.sub(lambda _: chr(0xE000 + next(numbers)), text)
+    pieces = _SEPARATOR.split(hidden)
+    return ["".join(groups[ord(c) - 0xE000] if 0xE000 <= ord(c) < 0xF8FF else c for c in piece) for piece in pieces]
 
 
 def _unquote(text: str) -> str:
@@ -480,10 +529,3 @@ def _is_description(words: Sequence[str], bracketed: bool) -> bool:
         return True
     phrase_kinds = _kinds_of(words)
     return bool(phrase_kinds) and last in (fold("версия"), "version", "ver", "session", "sessions", "mix")
-
-
-def _mentions_film(words: Sequence[str]) -> bool:
-    film = {
-        fold(w) for w in ("фильма", "кинофильма", "сериала", "мультфильма", "film", "movie", "soundtrack", "к/ф", "ost")
-    }
-    return bool(film & set(words)) or words[0] == "ost"

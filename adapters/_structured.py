@@ -334,7 +334,7 @@ def _recording(node: Mapping[str, Any], context: _Context) -> RecordingItem | No
         duration_s=seconds(_first(node.get("duration"))) or _media_duration(node, context),
         work_title=clean_text(work.get("name")) or None,
         kind=context.kind,
-        album=(clean_text(album) if album else clean_text(album_node)) or context.album,
+        album=_name(album or album_node) or context.album,
         year=year_of(_first(node.get("datePublished"))) or year_of(_first(node.get("uploadDate"))) or context.year,
         language=_language(node.get("inLanguage")) or _language(work.get("inLanguage")),
         genre=clean_text(node.get("genre"), 200) or clean_text(work.get("genre"), 200) or None,
@@ -424,6 +424,12 @@ def _credits(value: Any, role: str, context: _Context) -> tuple[Credit, ...]:
         if name and not name.startswith(("http://", "https://", "_:")):
             result.append(Credit(name, role))
     return tuple(result)
+
+
+def _name(value: Any) -> str | None:
+    """The name of a thing; a bare link to it is none."""
+    name = clean_text(value)
+    return name if name and not name.startswith(("http://", "https://")) else None
 
 
 def _language(value: Any) -> str | None:

@@ -140,6 +140,8 @@ _ANSWER = text("""
 # - unchanged, failed for a passing reason, and another run: it is tried again.
 # - told with fewer values than are known (a list that links to the page of the item): not a change.
 # - unchanged otherwise: it stays as it is, and belongs to the newest run that saw it.
+# An equal digest with other values: the site moved, and the new addresses are taken.
+_TOLD_LESS = "(c.item_digest <> excluded.item_digest AND c.item @> excluded.item)"
 _CHANGED = "(c.item_digest <> excluded.item_digest AND NOT c.item @> excluded.item)"
 _RESTART = f"""(({_CHANGED} AND c.state <> 'in_review')
     OR (c.state IN ('failed', 'unavailable') AND c.reason = ANY (CAST(:retryable AS text[]))
@@ -156,9 +158,9 @@ _UPSERT_CANDIDATES = text(f"""
     ORDER BY r.source_key
     ON CONFLICT (source, source_key) DO UPDATE SET
         crawl_run_id = excluded.crawl_run_id,
-        url = CASE WHEN {_CHANGED} THEN excluded.url ELSE c.url END,
-        item = CASE WHEN {_CHANGED} THEN excluded.item ELSE c.item END,
-        item_digest = CASE WHEN {_CHANGED} THEN excluded.item_digest ELSE c.item_digest END,
+        url = CASE WHEN {_TOLD_LESS} THEN c.url ELSE excluded.url END,
+        item = CASE WHEN {_TOLD_LESS} THEN c.item ELSE excluded.item END,
+        item_digest = CASE WHEN {_TOLD_LESS} THEN c.item_digest ELSE excluded.item_digest END,
         audio_policy = excluded.audio_policy,
         trust = excluded.trust,
         updated_at = now(),

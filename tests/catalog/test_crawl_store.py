@@ -234,6 +234,18 @@ async def test_a_list_that_tells_less_is_not_a_change(database: Database) -> Non
     assert (counted["counters"]["changed"], counted["counters"]["unchanged"]) == (0, 2)
 
 
+async def test_a_site_that_moved_is_unchanged_and_found_at_its_new_address(database: Database) -> None:
+    def at(host: str, **options: Any) -> RecordingItem:
+        return RecordingItem("k", "Катюша", url=f"http://{host}/k", audio_url=f"http://{host}/k.mp3", **options)
+
+    await find(open_store(database), at("127.0.0.1:8001"))
+    set_state(database, "published", "auto_approved")
+    await find(open_store(database), at("127.0.0.1:9002"))
+    row = candidate(database)
+    assert (row["state"], row["url"]) == ("published", "http://127.0.0.1:9002/k")
+    assert row["item"]["audio_url"] == "http://127.0.0.1:9002/k.mp3"
+
+
 async def test_one_in_review_keeps_its_case_and_shows_the_new_values(database: Database) -> None:
     await find(open_store(database), item("k"))
     set_state(database, "in_review", "possible_song")

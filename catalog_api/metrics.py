@@ -16,7 +16,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
-            "versions_http_requests", "Requests by route and status.", ["method", "route", "status"], registry=self.registry
+            "versions_http_requests",
+            "Requests by route and status.",
+            ["method", "route", "status"],
+            registry=self.registry,
         )
         self._latency = Histogram(
             "versions_http_request_seconds",
@@ -25,9 +28,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self._candidates = Gauge(
-            "versions_candidates", "Candidates by state.", ["state"], registry=self.registry
-        )
+        self._candidates = Gauge("versions_candidates", "Candidates by state.", ["state"], registry=self.registry)
         self._open_reviews = Gauge("versions_open_reviews", "Review cases nobody decided.", registry=self.registry)
         self._feed = Gauge("versions_feed_position", "Newest event of the change feed.", registry=self.registry)
         self._database_up = Gauge("versions_database_up", "1: the figures are fresh.", registry=self.registry)

@@ -72,9 +72,7 @@ class Envelope:
         try:
             if verdict is not None and not verdict.allowed:
                 wait = math.ceil(verdict.retry_s)
-                await fail(
-                    429, "rate_limited", f"too many requests: wait {wait} s", headers={"Retry-After": str(wait)}
-                )
+                await fail(429, "rate_limited", f"too many requests: wait {wait} s", headers={"Retry-After": str(wait)})
             elif int(headers.get("content-length", "0") or "0") > MAX_BODY_BYTES:
                 raise _BodyTooLargeError
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -157,17 +157,20 @@ def request_id(request: Request) -> str:
     return str(request.scope.get("versions.request_id", ""))
 
 
-def install(app: FastAPI) -> None:
-    """Makes every error of the routes a problem response; what escapes them is caught in `catalog_api.middleware`."""
+def install(app: FastAPI, as_page: Callable[[Request, int], Response | None]) -> None:
+    """Makes every error of the routes a problem response; what escapes them is caught in `catalog_api.middleware`.
+
+    ``as_page``: the page that shows the error instead, where a person asked for a page.
+    """
 
     def respond(request: Request, status: int, code: str, detail: str, **more: Any) -> Response:
+        if page := as_page(request, status):
+            return page
         return problem_response(request_id(request), request.url.path, status, code, detail, **more)
 
     async def api_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)
-        return respond(
-            request, error.status, error.code, error.detail, errors=error.errors, headers=error.headers
-        )
+        return respond(request, error.status, error.code, error.detail, errors=error.errors, headers=error.headers)
 
     async def validation_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

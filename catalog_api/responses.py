@@ -79,7 +79,7 @@ async def present(
     raise not_found(entity_name)
 
 
-class Moved(Exception):  # noqa: N818 - a redirect, not an error
+class Moved(Exception):
     """Answered by 308: method and body stay as they are."""
 
     def __init__(self, path: str, query: str) -> None:

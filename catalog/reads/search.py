@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catalog.reads.connections import ReadConnection
+from catalog.reads.connections import TYPO_THRESHOLD, ReadConnection
 from catalog.reads.fragments import ARTIST_SUMMARY, SONG_SUMMARY, SQL, VERSION_OF_SONG, fetch_one
 from catalog.spellings import fold, latin
 
@@ -15,8 +15,8 @@ _SEARCH = (
     SQL(
         """
 WITH query AS MATERIALIZED (
-  SELECT websearch_to_tsquery('russian', %(folded)s) || websearch_to_tsquery('simple', %(folded)s)
-      || websearch_to_tsquery('simple', %(latin)s) AS words
+  SELECT websearch_to_tsquery('russian', %(query)s) || websearch_to_tsquery('russian', %(folded)s)
+      || websearch_to_tsquery('simple', %(folded)s) || websearch_to_tsquery('simple', %(latin)s) AS words
 ), by_words AS MATERIALIZED (
   SELECT s.id FROM songs s, query WHERE s.search @@ query.words AND s.deleted_at IS NULL LIMIT {bound}
 ), by_trigrams AS MATERIALIZED (
@@ -38,11 +38,20 @@ WITH query AS MATERIALIZED (
     FROM version_credits c WHERE c.version_id = v.id
   ) n
   ORDER BY 2 DESC, 1 LIMIT %(limit)s
+), near_artists AS MATERIALIZED (
+  (SELECT x.artist_id AS id FROM artist_aliases x WHERE x.key %%> %(latin)s LIMIT {bound})
+  UNION
+  (SELECT c.artist_id FROM best b JOIN song_credits c ON c.song_id = b.id LIMIT {bound})
+  UNION
+  (SELECT c.artist_id FROM best b JOIN versions v ON v.song_id = b.id JOIN version_credits c ON c.version_id = v.id
+   LIMIT {bound})
 ), found_artists AS MATERIALIZED (
-  SELECT x.artist_id AS id, max(greatest(similarity(x.key, %(latin)s), word_similarity(%(latin)s, x.key))) AS score
-  FROM (SELECT * FROM artist_aliases y WHERE y.key %%> %(latin)s LIMIT {bound}) x
-  JOIN artists a ON a.id = x.artist_id AND a.deleted_at IS NULL
-  GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(limit)s
+  SELECT id, score FROM (
+    SELECT a.id, max(greatest(word_similarity(%(folded)s, x.name), word_similarity(%(latin)s, x.key),
+                              word_similarity(lower(x.name), %(folded)s))) AS score
+    FROM near_artists n JOIN artists a ON a.id = n.id AND a.deleted_at IS NULL
+    JOIN artist_aliases x ON x.artist_id = a.id GROUP BY a.id) scored
+  WHERE score >= {threshold} ORDER BY score DESC, id LIMIT %(limit)s
 )
 SELECT json_build_object(
   'query', %(query)s::text,
@@ -54,32 +63,47 @@ SELECT json_build_object(
               FROM found_artists f JOIN artists a ON a.id = f.id))
 """
     )
-    .format(bound=CANDIDATES, song=SONG_SUMMARY, version=VERSION_OF_SONG, artist=ARTIST_SUMMARY)
+    .format(
+        bound=CANDIDATES, threshold=TYPO_THRESHOLD, song=SONG_SUMMARY, version=VERSION_OF_SONG, artist=ARTIST_SUMMARY
+    )
     .as_bytes()
 )
 
+# Prefixes are asked of the full-text index, which answers them at any length; artists are reached through the songs
+# that credit them.
 _SUGGEST = (
     SQL(
         """
-WITH titles AS (
-  SELECT t.song_id, min(t.title) AS title, bool_or(t.key LIKE %(prefix)s) AS at_start
-  FROM (SELECT * FROM song_titles x WHERE x.key LIKE %(prefix)s OR x.key LIKE %(word)s LIMIT {bound}) t
-  GROUP BY t.song_id
-), names AS (
-  SELECT x.artist_id, bool_or(x.key LIKE %(prefix)s) AS at_start
-  FROM (SELECT * FROM artist_aliases y WHERE y.key LIKE %(prefix)s OR y.key LIKE %(word)s LIMIT {bound}) x
-  GROUP BY x.artist_id
-), both_kinds AS (
-  SELECT 'song' AS entity, s.id, s.slug, s.title AS text, t.at_start FROM titles t JOIN songs s ON s.id = t.song_id
-  WHERE s.deleted_at IS NULL
+WITH query AS MATERIALIZED (
+  SELECT to_tsquery('simple', %(folded_words)s) || to_tsquery('simple', %(latin_words)s) AS words
+), hits AS MATERIALIZED (
+  SELECT s.id FROM songs s, query WHERE s.search @@ query.words AND s.deleted_at IS NULL LIMIT {bound}
+), credited AS MATERIALIZED (
+  SELECT c.artist_id AS id FROM hits h JOIN song_credits c ON c.song_id = h.id
+  UNION
+  SELECT c.artist_id FROM hits h JOIN versions v ON v.song_id = h.id JOIN version_credits c ON c.version_id = v.id
+), found AS (
+  SELECT 'song' AS entity, s.id, s.slug, s.title AS text,
+    EXISTS (SELECT FROM song_titles t WHERE t.song_id = s.id
+            AND (translate(lower(t.title), 'ё', 'е') LIKE %(folded)s || '%%'
+                 OR t.key LIKE %(latin)s || '%%')) AS at_start
+  FROM hits h JOIN songs s ON s.id = h.id
   UNION ALL
-  SELECT 'artist', a.id, a.slug, a.name, n.at_start FROM names n JOIN artists a ON a.id = n.artist_id
-  WHERE a.deleted_at IS NULL
+  SELECT 'artist', a.id, a.slug, a.name, n.at_start
+  FROM credited c JOIN artists a ON a.id = c.id AND a.deleted_at IS NULL
+  JOIN LATERAL (
+    SELECT bool_or(translate(lower(x.name), 'ё', 'е') LIKE %(folded)s || '%%'
+                   OR x.key LIKE %(latin)s || '%%') AS at_start,
+      bool_or(' ' || translate(lower(x.name), 'ё', 'е') LIKE '%% ' || %(folded)s || '%%'
+              OR ' ' || x.key LIKE '%% ' || %(latin)s || '%%') AS in_word
+    FROM artist_aliases x WHERE x.artist_id = a.id
+  ) n ON n.in_word
 ), best AS (
-  SELECT * FROM both_kinds ORDER BY at_start DESC, length(text), text, id LIMIT %(limit)s
+  SELECT * FROM found ORDER BY at_start DESC, entity DESC, length(text), text, id LIMIT %(limit)s
 )
 SELECT json_build_object('query', %(query)s::text, 'items', coalesce(json_agg(json_build_object(
-  'entity', entity, 'id', id, 'slug', slug, 'text', text) ORDER BY at_start DESC, length(text), text, id), '[]'))
+  'entity', entity, 'id', id, 'slug', slug, 'text', text)
+  ORDER BY at_start DESC, entity DESC, length(text), text, id), '[]'))
 FROM best
 """
     )
@@ -104,14 +128,25 @@ async def search(connection: ReadConnection, query: str, *, limit: int = 20) -> 
 
 async def suggest(connection: ReadConnection, prefix: str, *, limit: int = 10) -> bytes:
     """Songs and artists of which a spelling, or a word of it, begins so, as JSON."""
-    # `latin` leaves letters, digits and spaces only: no wildcard of LIKE survives it.
-    key = latin(prefix)
-    if not key:
-        key = "\x01"
+    # `fold` and `latin` leave letters, digits and spaces only: no operator of tsquery or LIKE survives them.
+    folded, in_latin = fold(prefix), latin(prefix)
     row = await fetch_one(
-        connection, _SUGGEST, {"query": prefix, "prefix": f"{key}%", "word": f"% {key}%", "limit": limit}
+        connection,
+        _SUGGEST,
+        {
+            "query": prefix,
+            "folded": folded,
+            "latin": in_latin,
+            "folded_words": _prefix_query(folded),
+            "latin_words": _prefix_query(in_latin),
+            "limit": limit,
+        },
     )
     if row is None:
         raise AssertionError("an aggregate returned no row")
     result: bytes = row[0]
     return result
+
+
+def _prefix_query(folded: str) -> str:
+    return " & ".join(f"'{word}'" for word in folded.split()) + (":*" if folded else "")

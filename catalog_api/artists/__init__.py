@@ -1,0 +1,1 @@
+"""Artists and what they are credited for."""

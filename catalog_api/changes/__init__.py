@@ -1,0 +1,1 @@
+"""The change feed: consumers follow it instead of pulling the catalog again."""

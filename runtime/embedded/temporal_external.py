@@ -27,7 +27,7 @@ async def _check(address: str, namespace: str) -> str:
         await client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(
                 namespace=namespace,
-                search_attributes={name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD for name in missing},
+                search_attributes=dict.fromkeys(missing, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD),
             )
         )
     info = await client.workflow_service.get_system_info(GetSystemInfoRequest())

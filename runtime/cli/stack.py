@@ -160,9 +160,11 @@ def status(as_json: AsJson = False, data_dir: DataDir = None) -> None:
 
 def _show(report: StackReport) -> None:
     console = Console()
+    if not console.is_terminal:  # a pipe has no width to fit into
+        console = Console(width=200)
     table = Table(box=None, header_style="dim", pad_edge=False)
     for heading in ("Part", "State", "Version", "Address", "PID", "Memory", "Restarts", "Since"):
-        table.add_column(heading, justify="right" if heading in ("PID", "Memory", "Restarts") else "left")
+        table.add_column(heading, no_wrap=True, justify="right" if heading in ("PID", "Memory", "Restarts") else "left")
     for part in report.parts:
         shown = "external" if part.external and part.healthy else part.state
         if part.state == "ready" and not part.healthy:

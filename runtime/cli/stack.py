@@ -94,7 +94,12 @@ def up(
 
 def _detach(current: Settings, chosen: list[str] | None) -> None:
     log = current.data_dir / "logs" / "up.log"
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise CommandError(
+            f"the data folder {current.data_dir} cannot be used ({error.strerror}): choose another by --data-dir"
+        ) from error
     command = [sys.executable, "-m", "runtime.cli", "up", *(["--only", ",".join(chosen)] if chosen else [])]
     paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "VERSIONS_DATA_DIR": str(current.data_dir), "PYTHONPATH": os.pathsep.join(paths)}

@@ -96,10 +96,11 @@ def _report(
     settings: Settings, known: state.StackState, part: Part, seen: state.PartState, supervised: bool
 ) -> PartReport:
     found = process.find(seen.pid, seen.create_time, seen.command)
-    version, error = None, seen.error
+    version, error, url = None, seen.error, seen.url
     if found is not None or (seen.external and part.command is None):
         context = Context(settings, known.ports if known.connections else {}, seen.pid)
         try:
+            url = url or part.url(context)
             version, error = part.check(context), None
         except Exception as problem:
             error = redact(str(problem) or repr(problem)).strip().splitlines()[0]
@@ -116,7 +117,7 @@ def _report(
         version=version,
         pid=found.pid if found else None,
         port=seen.port,
-        url=redact(seen.url) if seen.url else None,
+        url=redact(url) if url else None,
         memory_bytes=process.memory_bytes(found.pid) if found else None,
         restarts=seen.restarts,
         since=datetime.fromtimestamp(seen.since, UTC).isoformat(timespec="seconds") if seen.since else None,

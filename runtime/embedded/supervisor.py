@@ -271,8 +271,8 @@ class Supervisor:
         try:
             if running.part.command is not None:
                 self._spawn(running)
-        except (OSError, RuntimeError, subprocess.SubprocessError) as spawn_error:
-            self._died(running, str(spawn_error))
+        except Exception as spawn_error:  # one part's fault must not take the others down
+            self._died(running, str(spawn_error) or repr(spawn_error))
             return
         running.next_check = 0.0
         running.become("starting")

@@ -22,8 +22,9 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from catalog.migrate import current, head
 from runtime.connections import Connections
 from runtime.embedded import postgres, s3, state
+from runtime.embedded.parts import default_parts
 from runtime.embedded.supervisor import Supervisor
-from tests.runtime.conftest import gone, settings, versions, wait_for, web_part
+from tests.runtime.conftest import gone, settings, versions, versions_process, wait_for, web_part
 
 pytestmark = pytest.mark.stack
 PARTS = ("postgres", "temporal", "s3")
@@ -115,8 +116,8 @@ def test_the_schema_is_migrated(data_dir: Path) -> None:
 
 
 def test_a_second_stack_on_the_same_folder_is_refused(data_dir: Path) -> None:
-    for arguments in (["up"], ["up", "--detach"]):
-        refused = versions(data_dir, *arguments)
+    for run, arguments in ((versions_process, ["up"]), (versions, ["up", "--detach"])):
+        refused = run(data_dir, *arguments)
         assert refused.returncode == 1
         assert refused.stderr.startswith(f"versions: a stack runs on {data_dir} already (pid ")
         assert len(refused.stderr.splitlines()) == 1
@@ -213,8 +214,6 @@ def test_the_object_store_bears_concurrency(data_dir: Path) -> None:
 def test_an_external_database_leaves_the_embedded_one_out(tmp_path: Path, database_url: str) -> None:
     data_dir = tmp_path / "data"
     outside = settings(data_dir, database_url=database_url)
-    from runtime.embedded.parts import default_parts
-
     parts = [*default_parts(outside, ["postgres"]), web_part("top", 18080, needs=("postgres",))]
     with Supervisor(outside, parts=parts) as stack:
         part = stack.snapshot()["postgres"]
@@ -245,9 +244,7 @@ def test_a_half_made_cluster_and_a_reused_process_id_are_no_obstacles(tmp_path: 
     with Supervisor(plain, only=["postgres"]) as stack:
         pid = stack.snapshot()["postgres"].pid
         assert pid is not None
-    stranger = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(600)"], cwd="/", **postgres.as_server_user()
-    )
+    stranger = subprocess.Popen(["sleep", "600"], cwd="/", **postgres.as_server_user())
     try:
         port = state.read(data_dir).ports["postgres"]
         (cluster / "postmaster.pid").write_text(f"{stranger.pid}\n{cluster}\n1\n{port}\n\n127.0.0.1\n0 0\nready\n")
@@ -264,11 +261,11 @@ def test_mistakes_are_one_line_and_usage_is_status_2(tmp_path: Path) -> None:
     assert versions(tmp_path, "frobnicate").returncode == 2
     nothing = versions(tmp_path, "db", "upgrade")
     assert (nothing.returncode, nothing.stderr) == (1, "versions: the stack is not running: `versions up`\n")
-    assert "Traceback" in versions(tmp_path, "db", "upgrade", VERSIONS_DEBUG="1").stderr
+    assert "Traceback" in versions_process(tmp_path, "db", "upgrade", VERSIONS_DEBUG="1").stderr
     assert versions(tmp_path, "down").stdout == f"Nothing ran on {tmp_path}.\n"
     assert "has no log" in versions(tmp_path, "logs", "s3").stderr
     blocked = tmp_path / "file"
     blocked.write_text("")
-    refused = versions(blocked / "data", "up", "--only", "s3")
+    refused = versions(blocked / "data", "up", "--detach", "--only", "s3")
     assert refused.returncode == 1
     assert "choose another by --data-dir" in refused.stderr

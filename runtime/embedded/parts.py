@@ -246,12 +246,16 @@ def _s3(settings: Settings) -> Part:
         s3.prepare(root)
         s3.keys(context.data_dir / "s3.keys")
 
+    def check(context: Context) -> str:
+        _check_s3(context)
+        return s3.version()
+
     return Part(
         name="s3",
         ports={"s3": 19000},
         command=lambda context: s3.command(root, context.ports["s3"]),
         prepare=prepare,
-        check=_check_s3,
+        check=check,
         after=_make_bucket,
         environment=lambda context: s3.environment(*s3.keys(context.data_dir / "s3.keys")),
         url=lambda context: f"http://127.0.0.1:{context.ports['s3']}",

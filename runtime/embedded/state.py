@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,7 @@ def read(data_dir: Path) -> StackState:
     """The state of the data folder; an empty one if there is none or it cannot be read (a power cut)."""
     try:
         document = json.loads((data_dir / "stack.json").read_text())
-        if not isinstance(document, Mapping) or document.pop("format", None) != FORMAT:
+        if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
             return StackState()
         parts = {name: PartState(**part) for name, part in document.pop("parts", {}).items()}
         return StackState(**document, parts=parts)

@@ -20,6 +20,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import psutil
+
 from runtime.connections import Connections
 from runtime.embedded import ports, process, state
 from runtime.embedded.parts import Context, FatalPartError, Part, default_parts
@@ -112,8 +114,8 @@ class Supervisor:
 
     # What others call
 
-    def start(self, timeout_s: float = 180.0) -> Connections:
-        """Starts all parts and waits until they are ready."""
+    def start(self, timeout_s: float = 180.0, give_up: threading.Event | None = None) -> Connections:
+        """Starts all parts and waits until they are ready, or ``give_up`` is set (the caller then calls `stop`)."""
         self._make_folders()
         self._lock.acquire()
         try:
@@ -133,7 +135,7 @@ class Supervisor:
             self._lock.release()
             raise
         try:
-            settled = self._settled.wait(timeout_s)
+            settled = self._wait_settled(timeout_s, give_up)
         except BaseException:
             self.stop()
             raise
@@ -142,6 +144,13 @@ class Supervisor:
             self.stop()
             raise StackError(problem)
         return self.connections()
+
+    def _wait_settled(self, timeout_s: float, give_up: threading.Event | None) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self._settled.wait(0.1) or (give_up is not None and give_up.is_set()):
+                return True
+        return False
 
     def stop(self) -> None:
         """Stops all parts, worker and API first, and gives the data folder free. Safe to repeat."""
@@ -262,8 +271,8 @@ class Supervisor:
         try:
             if running.part.command is not None:
                 self._spawn(running)
-        except (OSError, RuntimeError, subprocess.SubprocessError) as spawn_error:
-            self._died(running, str(spawn_error))
+        except Exception as spawn_error:  # one part's fault must not take the others down
+            self._died(running, str(spawn_error) or repr(spawn_error))
             return
         running.next_check = 0.0
         running.become("starting")
@@ -470,7 +479,7 @@ def stop_stack(data_dir: Path, timeout_s: float = 60.0) -> bool:
     known = state.read(data_dir)
     supervisor = process.find(known.supervisor_pid, known.supervisor_create_time)
     if supervisor is not None:
-        with contextlib.suppress(process.psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess):
             supervisor.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

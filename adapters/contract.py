@@ -123,7 +123,7 @@ class RecordingItem:
     def digest(self) -> str:
         """Changes whenever the source says something else about this item."""
         text = json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

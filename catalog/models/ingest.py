@@ -44,6 +44,8 @@ class Candidate(Keyed, Timestamped, Base):
     item: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     """The adapter's `RecordingItem`, raw values."""
     item_digest: Mapped[str] = mapped_column(Text)
+    normalised: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    """What identity made of `item`; the form is `catalog.publishing.Description`."""
     audio_policy: Mapped[str] = mapped_column(Text, server_default="none")
     trust: Mapped[float] = mapped_column(server_default="0.5")
 

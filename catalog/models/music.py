@@ -128,6 +128,8 @@ class ArtistAlias(Keyed, Base):
     artist_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("artists.id", ondelete="CASCADE"), index=True)
     name: Mapped[str] = mapped_column(Text)
     key: Mapped[str] = mapped_column(Text)
+    trust: Mapped[float] = mapped_column(server_default="0.5")
+    """Of the best source that spells it so; the artist is named after the most trusted spelling."""
     artist: Mapped[Artist] = relationship(back_populates="aliases")
 
     __table_args__ = (

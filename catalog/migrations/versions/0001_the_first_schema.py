@@ -168,6 +168,7 @@ def upgrade() -> None:
         sa.Column("artist_id", sa.Uuid(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("trust", sa.Double(), server_default="0.5", nullable=False),
         sa.Column("id", sa.Uuid(), server_default=sa.text("uuidv7()"), nullable=False),
         sa.ForeignKeyConstraint(
             ["artist_id"], ["artists.id"], name=op.f("fk_artist_aliases_artist_id_artists"), ondelete="CASCADE"
@@ -281,6 +282,9 @@ def upgrade() -> None:
         sa.Column("crawl_run_id", sa.Uuid(), nullable=True),
         sa.Column("item", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("item_digest", sa.Text(), nullable=False),
+        sa.Column(
+            "normalised", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
+        ),
         sa.Column("audio_policy", sa.Text(), server_default="none", nullable=False),
         sa.Column("trust", sa.Double(), server_default="0.5", nullable=False),
         sa.Column("state", sa.Text(), server_default="discovered", nullable=False),

@@ -1,0 +1,22 @@
+"""The change feed, which is the outbox: events are written in the transaction of the change they tell of."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from catalog.models import Event
+
+# Held from the first event of a transaction to its end, so that sequence numbers appear in commit order and a
+# reader that has seen number n has seen all before it.
+_FEED_LOCK = "versions.feed"
+
+
+def record(session: Session, kind: str, entity: str, entity_id: uuid.UUID, **payload: Any) -> None:
+    """Adds an event. Call it late in the transaction: other writers of events wait until this one ends."""
+    session.flush()
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtext(_FEED_LOCK))))
+    session.execute(insert(Event).values(kind=kind, entity=entity, entity_id=entity_id, payload=payload))

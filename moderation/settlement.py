@@ -1,0 +1,280 @@
+"""From evidence to a ruling: a fingerprinted candidate is published, joined, or put before a moderator.
+
+Each function runs in the caller's transaction, under the identity lock, and may be repeated after a crash.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from catalog import feed
+from catalog.models import (
+    FINAL_STATES,
+    AudioFingerprint,
+    Candidate,
+    CrawlRun,
+    Decision,
+    MatchProposal,
+    ReviewCase,
+)
+from catalog.publishing import CreditName, Description, SpelledName, Target, UnknownTargetError, lock_identity, publish
+from identity import song
+from identity.evidence import Proposal
+from identity.names import fold, title_key
+from identity.recording import service as recording
+from identity.recording.items import items_from_bytes
+from identity.subject import Name, Subject, subject_from_item
+from moderation.errors import CaseNotFoundError
+from moderation.policy import ApprovalPolicy, decide
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """``state``: the candidate's; ``case_id``: its open case, with the seconds after which to remind and to expire."""
+
+    state: str
+    case_id: uuid.UUID | None = None
+    remind_after_s: float | None = None
+    expire_after_s: float | None = None
+    version_id: uuid.UUID | None = None
+    song_id: uuid.UUID | None = None
+
+
+def set_state(
+    candidate: Candidate,
+    state: str,
+    reason: str,
+    detail: str = "",
+    *,
+    waiting_on: str | None = None,
+    next_attempt_at: datetime | None = None,
+) -> None:
+    """The one place where a candidate changes its state, so that why, since when and on whom are always told."""
+    if (candidate.state, candidate.reason) != (state, reason):
+        candidate.since = datetime.now(UTC)
+    candidate.state = state
+    candidate.reason = reason
+    candidate.detail = detail[:2000]
+    candidate.waiting_on = waiting_on
+    candidate.next_attempt_at = next_attempt_at
+
+
+def policy_of(session: Session, candidate: Candidate) -> ApprovalPolicy:
+    """The approval policy of the run that found the candidate."""
+    run = session.get(CrawlRun, candidate.crawl_run_id) if candidate.crawl_run_id else None
+    return ApprovalPolicy.from_spec(run.spec.get("approval") if run else None)
+
+
+def settle(session: Session, candidate_id: uuid.UUID) -> Settled:
+    """Rules on a candidate. Idempotent: a settled one answers with its state, an open case with itself."""
+    lock_identity(session)
+    candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
+    policy = policy_of(session, candidate)
+    case = session.scalar(
+        select(ReviewCase).where(ReviewCase.candidate_id == candidate_id, ReviewCase.state.in_(("open", "decided")))
+    )
+    if case is not None and case.state == "decided":
+        return apply_decision(session, case.id)
+    if candidate.state in FINAL_STATES:
+        return Settled(candidate.state, version_id=candidate.version_id)
+
+    subject = subject_from_item(_measured(candidate))
+    candidate.normalised = dict(describe(subject, candidate.item))
+    candidate.metadata_key = subject.metadata_key
+    if candidate.version_id is not None:
+        # Known already, but its source tells something else about it now.
+        return _publish(session, candidate, Target("attach", version_id=candidate.version_id), "changed")
+    proposals = find_proposals(session, candidate, subject)
+    _record_proposals(session, candidate, proposals)
+    ruling = decide(policy, subject.missing, proposals)
+    if ruling.automatic:
+        return _publish(session, candidate, ruling.target, ruling.reason, ruling.detail)
+
+    if case is None:
+        case = ReviewCase(candidate_id=candidate_id)
+        session.add(case)
+    case.reason, case.detail = ruling.reason, ruling.detail
+    case.suggestion = suggestion_json(ruling.target)
+    case.row_version = (case.row_version or 0) + 1
+    if case.expires_at is None and policy.expire_after is not None:
+        case.expires_at = datetime.now(UTC) + policy.expire_after
+    session.flush()
+    set_state(candidate, "in_review", ruling.reason, ruling.detail, waiting_on="moderator")
+    return Settled(
+        "in_review",
+        case.id,
+        policy.remind_after.total_seconds(),
+        None if case.expires_at is None else max(0.0, (case.expires_at - datetime.now(UTC)).total_seconds()),
+    )
+
+
+def apply_decision(session: Session, case_id: uuid.UUID) -> Settled:
+    """Carries out a recorded decision; done once, it answers with what it did. Raises CaseNotFoundError."""
+    lock_identity(session)
+    case = session.get(ReviewCase, case_id, with_for_update=True)
+    if case is None:
+        raise CaseNotFoundError(f"there is no case {case_id}")
+    candidate = session.get_one(Candidate, case.candidate_id, with_for_update=True)
+    decision = session.scalar(select(Decision).where(Decision.case_id == case_id))
+    if case.state != "decided" or decision is None:
+        return Settled(candidate.state, version_id=candidate.version_id)
+    if decision.action == "reject":
+        set_state(candidate, "rejected", "moderator", decision.note)
+        settled = Settled("rejected")
+    else:
+        target = Target(**suggestion_target(case.suggestion))
+        if decision.action == "retarget":
+            target = retarget(decision.version_id, decision.song_id)
+        try:
+            settled = _publish(session, candidate, target, "moderator", decision.note)
+        except UnknownTargetError as error:
+            # The target went away between decision and application: a moderator must look again.
+            session.delete(decision)
+            case.state, case.row_version = "open", case.row_version + 1
+            case.detail = f"The decision could not be carried out: {error}"
+            return Settled("in_review", case.id)
+    case.state = "applied"
+    case.row_version += 1
+    decision.applied_at = datetime.now(UTC)
+    decision.outcome = {
+        "state": settled.state,
+        "version_id": settled.version_id and str(settled.version_id),
+        "song_id": settled.song_id and str(settled.song_id),
+    }
+    return settled
+
+
+def expire(session: Session, case_id: uuid.UUID) -> Settled:
+    """Ends a case that nobody decided in time: the candidate is rejected with that reason."""
+    case = session.get(ReviewCase, case_id, with_for_update=True)
+    if case is None:
+        raise CaseNotFoundError(f"there is no case {case_id}")
+    candidate = session.get_one(Candidate, case.candidate_id, with_for_update=True)
+    if case.state == "open":
+        case.state = "expired"
+        case.row_version += 1
+        set_state(candidate, "rejected", "review_expired", "Nobody decided in time.")
+    return Settled(candidate.state, version_id=candidate.version_id)
+
+
+def remind(session: Session, case_id: uuid.UUID) -> None:
+    """A case that waits long moves up in the queue and says so in the change feed."""
+    case = session.get(ReviewCase, case_id, with_for_update=True)
+    if case is None or case.state != "open":
+        return
+    case.priority += 1
+    case.reminded_at = datetime.now(UTC)
+    feed.record(session, "review.overdue", "review_case", case.id, reason=case.reason)
+
+
+def retarget(version_id: uuid.UUID | None, song_id: uuid.UUID | None) -> Target:
+    """The target that a moderator named; neither id means a new song."""
+    if version_id is not None:
+        return Target("attach", version_id=version_id)
+    if song_id is not None:
+        return Target("new_version", song_id=song_id)
+    return Target("new_song")
+
+
+def suggestion_json(target: Target) -> dict[str, Any]:
+    """For `ReviewCase.suggestion`."""
+    ids = {"version_id": target.version_id, "song_id": target.song_id}
+    return {"action": target.action, **{key: str(value) for key, value in ids.items() if value}}
+
+
+def suggestion_target(suggestion: dict[str, Any]) -> dict[str, Any]:
+    """The inverse: arguments of `Target`."""
+    ids = {key: uuid.UUID(suggestion[key]) for key in ("version_id", "song_id") if suggestion.get(key)}
+    return {"action": suggestion["action"], **ids}
+
+
+def find_proposals(session: Session, candidate: Candidate, subject: Subject) -> list[Proposal]:
+    """Asks both identity questions."""
+    fingerprint = session.scalar(select(AudioFingerprint).where(AudioFingerprint.candidate_id == candidate.id))
+    result: list[Proposal] = []
+    if fingerprint is not None:
+        items = items_from_bytes(fingerprint.items)
+        result += recording.propose(session, items, fingerprint.duration_s, exclude_candidate=candidate.id)
+    found = {proposal.version_id for proposal in result}
+    for proposal in song.recordings_with_same_metadata(session, subject):
+        # Where both have been heard, the fingerprints have answered already, and names must not contradict them.
+        heard = fingerprint is not None and _is_heard(session, proposal.version_id)
+        if proposal.version_id not in found and not heard:
+            result.append(proposal)
+    return result + song.propose(session, subject)
+
+
+def _is_heard(session: Session, version_id: uuid.UUID | None) -> bool:
+    query = select(AudioFingerprint.id).join(Candidate).where(Candidate.version_id == version_id).limit(1)
+    return session.scalar(query) is not None
+
+
+def _measured(candidate: Candidate) -> dict[str, Any]:
+    """The item with the duration that was measured, which is surer than what the page says."""
+    if candidate.duration_s is None:
+        return candidate.item
+    return {**candidate.item, "duration_s": candidate.duration_s}
+
+
+def describe(subject: Subject, item: dict[str, Any]) -> Description:
+    """What publication needs to know of a candidate."""
+    joins = {credit["name"]: credit.get("join_phrase", "") for credit in item.get("credits", ())}
+    authors = [(name, "composer") for name in subject.composers] + [(name, "lyricist") for name in subject.lyricists]
+    return Description(
+        title=subject.title,
+        song_titles=_titles([title for title in (subject.work_title, subject.title) if title]),
+        performers=[_credit(name, "performer", joins.get(name.name, "")) for name in subject.performers],
+        authors=[_credit(name, role, "") for name, role in authors],
+        kind=subject.kind,
+        year=subject.year,
+        language=subject.language,
+        genre=item.get("genre"),
+        lyrics=item.get("lyrics"),
+        identifiers=dict(subject.identifiers),
+        complete=subject.complete,
+    )
+
+
+def _titles(titles: Sequence[str]) -> list[SpelledName]:
+    return [SpelledName(name=title, key=title_key(title), latin=fold(title)) for title in dict.fromkeys(titles)]
+
+
+def _credit(name: Name, role: str, join_phrase: str) -> CreditName:
+    return CreditName(
+        name=name.name,
+        key=name.key,
+        latin=fold(name.name),
+        role=role,
+        join_phrase=join_phrase,
+        traditional=name.traditional,
+    )
+
+
+def _publish(session: Session, candidate: Candidate, target: Target, reason: str, detail: str = "") -> Settled:
+    published = publish(session, candidate, target)
+    set_state(candidate, published.state, reason, detail)
+    return Settled(published.state, version_id=published.version_id, song_id=published.song_id)
+
+
+def _record_proposals(session: Session, candidate: Candidate, proposals: Sequence[Proposal]) -> None:
+    session.execute(delete(MatchProposal).where(MatchProposal.candidate_id == candidate.id))
+    session.add_all(
+        MatchProposal(
+            candidate_id=candidate.id,
+            question=proposal.question.value,
+            version_id=proposal.version_id,
+            song_id=proposal.song_id,
+            probability=proposal.probability,
+            verdict=proposal.verdict.value,
+            sentence=proposal.sentence,
+            evidence=proposal.evidence(),
+        )
+        for proposal in proposals
+    )

@@ -303,7 +303,7 @@ def _control(name: str, verb: str) -> None:
             "cancel": client.cancel_run,
         }[verb]
 
-        async def all_of_them() -> list[None | BaseException]:
+        async def all_of_them() -> list[BaseException | None]:
             if verb in ("pause", "resume"):
                 await _sync_schedule(client, campaign)
             return await asyncio.gather(*(call(str(run.id)) for run in runs), return_exceptions=True)

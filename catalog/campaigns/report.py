@@ -81,7 +81,7 @@ def compare_runs(session: Session, campaign_id: uuid.UUID, before: str, after: s
         each.run_id: each
         for each in campaign_progress(session, [run.id for run in (*old.values(), *new.values())]).runs
     }
-    sources = []
+    sources: list[dict[str, Any]] = []
     for source in sorted(old.keys() | new.keys()):
         first, second = old.get(source), new.get(source)
         if first is None or second is None:

@@ -148,10 +148,12 @@ def _whole_duration(
         real_s, exact = decoded_s, True
     else:
         promised = (probe.stream_bit_rate or 0) / 8 * (header_s or 0)
-        doubtful = header_s is None or probe.estimated or probe.codec == "flac" or size < 0.9 * promised
+        doubtful = (
+            header_s is None or probe.estimated or (probe.alone and probe.codec == "flac") or size < 0.9 * promised
+        )
         real_s, exact = (count(), True) if doubtful else (header_s or decoded_s, False)
         real_s = max(real_s, decoded_s)
-    if header_s is None or probe.estimated:
+    if header_s is None or probe.estimated or (exact and not probe.alone):
         return real_s, False
     missing_s = header_s - real_s
     # Encoders' padding and rounding move the end by a fraction of a second; a twentieth is no rounding.

@@ -16,13 +16,13 @@ from catalog.database import Database
 from catalog.models import AudioFingerprint, Candidate, FingerprintTerm, Song, Version
 from identity.evidence import Proposal, Question, Verdict
 from identity.recording.index import TermTable
-from identity.recording.items import Items, fingerprint_bytes, items_from_bytes
+from identity.recording.items import Items, fingerprint_bytes
 from identity.recording.service import propose
 from identity.recording.terms import terms
 from media.analysis import analyse
 from media.types import AudioFeatures
 from tests.identity_recording.test_alignment import damaged, random_items
-from tests.media.synth import INSTRUMENTS, RATE, encode, render, write_wav
+from tests.media.synth import INSTRUMENTS, encode, render, write_wav
 
 RECORDINGS = 20
 COPIES: list[Callable[[Path, Path], Path]] = [
@@ -134,7 +134,9 @@ def test_one_proposal_a_version_by_its_best_member(database: Database) -> None:
     with database.transaction() as session:
         version_id = publish(session, "good", damaged(items, 0.08))
         best, _ = store(session, "better", damaged(items, 0.01, seed=5), 100, version_id)
-        other = publish(session, "doubtful", damaged(items, 0.15, seed=6))
+        # Errors come in bursts: evenly spread ones would leave no item whole, and the index nothing to find.
+        half = items.size // 2
+        other = publish(session, "doubtful", np.concatenate([items[:half], damaged(items[half:], 0.3)]))
         proposals = propose(session, items, 100)
     assert [(found.version_id, found.verdict) for found in proposals] == [
         (version_id, Verdict.SAME),
@@ -211,5 +213,3 @@ def test_hostile_items_in_the_record(database: Database) -> None:
         publish(session, "drone", dull, 120)
         publish(session, "nothing", dull[:0], 120)
         assert propose(session, dull, 120) == []
-    assert items_from_bytes(b"").size == 0
-    assert RATE

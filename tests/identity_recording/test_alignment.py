@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from identity.recording.service import disagreement, verdict_of
 from identity.recording.terms import mix32, terms
 from identity.thresholds import TERM_SAMPLING
 from media.types import ITEM_SECONDS
+from tests.media.synth import ffmpeg
 
 
 def random_items(seed: int, seconds: float = 60) -> Items:
@@ -37,6 +40,12 @@ def test_stored_items_are_little_endian() -> None:
     assert fingerprint_bytes(np.array([1, 2**31], dtype=np.uint32)) == b"\1\0\0\0\0\0\0\x80"
     with pytest.raises(ValueError, match="4 bytes"):
         items_from_bytes(b"12345")
+
+
+def test_the_silence_hash(tmp_path: Path) -> None:
+    raw = tmp_path / "silence"
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=11025:cl=mono:d=10", "-f", "chromaprint", "-fp_format", "raw", raw)
+    assert set(items_from_bytes(raw.read_bytes()).tolist()) == {int(SILENCE)}
 
 
 def test_mix32_is_murmurs_finaliser() -> None:

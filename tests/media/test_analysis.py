@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 import threading
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -52,6 +54,28 @@ def test_the_common_formats(tune: Path, tmp_path: Path, suffix: str, codec: str,
     assert copy.loudness == pytest.approx(original.loudness, abs=4)  # mono to stereo and back: 3 dB
     assert len(copy.waveform) == 400
     assert 0.2 < max(copy.waveform) <= 1
+
+
+@pytest.mark.parametrize(
+    ("container", "options"),
+    [
+        ("wav", []),
+        ("flac", ["-c:a", "flac"]),
+        ("mp3", ["-c:a", "libmp3lame"]),
+        ("adts", ["-c:a", "aac"]),
+        ("webm", ["-c:a", "libopus"]),
+        ("mpegts", ["-c:a", "aac", "-output_ts_offset", "30"]),
+        ("mp4", ["-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"]),
+    ],
+)
+def test_what_was_written_without_knowing_its_length(
+    tune: Path, tmp_path: Path, container: str, options: list[str]
+) -> None:
+    path = tmp_path / "streamed"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(tune), *options, "-f", container, "pipe:1"]
+    with path.open("wb") as file:
+        subprocess.run(command, stdout=file, check=True, timeout=60)
+    assert analyse(path).info.duration_s == pytest.approx(SECONDS, abs=0.2)
 
 
 def test_the_first_two_minutes_stand_for_a_long_recording(tmp_path: Path) -> None:
@@ -194,6 +218,12 @@ def test_time_runs_out(tune: Path) -> None:
     with tune.open("rb") as file, pytest.raises(AudioError) as caught:
         # A child of the child must die too, or its end of the pipe would stay open.
         process.run(["/bin/sh", "-c", "sleep 60 & sleep 60"], file, timeout_s=0.3, max_output=10)
+    assert caught.value.code == "decode_timeout"
+
+
+def test_a_killed_process_is_reported(tune: Path) -> None:
+    with tune.open("rb") as file, pytest.raises(AudioError, match="killed") as caught:
+        process.run(["/bin/sh", "-c", "kill -9 $$"], file, timeout_s=20, max_output=10)
     assert caught.value.code == "decode_timeout"
 
 

@@ -86,8 +86,12 @@ def library_items(pcm: bytes) -> npt.NDArray[np.uint32]:
     """Chromaprint items of PCM (11,025 Hz, mono, s16) by libchromaprint. Only where it is installed."""
     printer = _library.Fingerprinter()
     printer.start(PCM_RATE, 1)
-    printer.feed(pcm)
-    items, _ = _library.decode_fingerprint(printer.finish())
+    try:
+        printer.feed(pcm)
+        items, _ = _library.decode_fingerprint(printer.finish())
+    except _library.FingerprintError:
+        # Too little sound for a single item.
+        items = []
     return np.array([item & 0xFFFFFFFF for item in items], dtype=np.uint32)
 
 
@@ -148,10 +152,12 @@ def _whole_duration(
         real_s, exact = decoded_s, True
     else:
         promised = (probe.stream_bit_rate or 0) / 8 * (header_s or 0)
-        doubtful = header_s is None or probe.estimated or probe.codec == "flac" or size < 0.9 * promised
+        # Ogg's duration is read at its end and its bit rates are only nominal.
+        short = probe.container != "ogg" and size < 0.9 * promised
+        doubtful = header_s is None or probe.estimated or short or (probe.alone and probe.codec == "flac")
         real_s, exact = (count(), True) if doubtful else (header_s or decoded_s, False)
         real_s = max(real_s, decoded_s)
-    if header_s is None or probe.estimated:
+    if header_s is None or probe.estimated or (exact and not probe.alone):
         return real_s, False
     missing_s = header_s - real_s
     # Encoders' padding and rounding move the end by a fraction of a second; a twentieth is no rounding.

@@ -13,7 +13,7 @@ _DURATION = re.compile(
     re.MULTILINE,
 )
 _AUDIO = re.compile(r"^  Stream #0:\d+[^\n]*?: Audio: (?P<codec>\w+)(?P<rest>[^\n]*)$", re.MULTILINE)
-_STREAM = re.compile(r"^  Stream #0:\d+", re.MULTILINE)
+_STREAM = re.compile(r"^  Stream #0:\d+[^\n]*", re.MULTILINE)
 _OUT_TIME = re.compile(r"^out_time_us=(\d+)$", re.MULTILINE)
 
 _LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "quad": 4, "quad(side)": 4, "hexagonal": 6, "octagonal": 8}
@@ -26,6 +26,7 @@ class Probe:
     Attributes:
         container: first name of FFmpeg's demuxer; "" where the file was not opened.
         header_s: seconds by the header; None where it says nothing.
+        alone: the sound has no other stream (a picture on the cover apart), so ``header_s`` is its own.
         estimated: ``header_s`` is only file size by bit rate.
         guessed: the format was recognised by a weak hint only.
     """
@@ -38,6 +39,7 @@ class Probe:
     stream_bit_rate: int | None = None
     header_s: float | None = None
     estimated: bool = False
+    alone: bool = False
     guessed: bool = False
 
 
@@ -71,16 +73,16 @@ def read_probe(log: str) -> Probe:
             rate, channels = int(found[1]), channel_count(found[2].strip())
         if found := re.search(r", (\d+) kb/s", audio["rest"]):
             own = int(found[1]) * 1000
-    # With other streams beside it (a cover, a picture) the overall rate is not the sound's.
-    only = len(_STREAM.findall(log.partition("Stream mapping:")[0])) == 1
+    streams = [line for line in _STREAM.findall(log.partition("Stream mapping:")[0]) if "(attached pic)" not in line]
     return Probe(
         container=container,
         codec=codec,
         sample_rate=rate,
         channels=channels,
-        bit_rate=own or (overall if only else None),
+        bit_rate=own or (overall if len(streams) == 1 else None),
         stream_bit_rate=own,
         header_s=header_s,
+        alone=len(streams) == 1,
         estimated="Estimating duration from bitrate" in log,
         guessed="misdetection possible" in log,
     )

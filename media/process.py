@@ -126,7 +126,11 @@ def run(
         process.stderr.close()
         if side:
             os.close(side[0])
-    if returncode == -signal.SIGXCPU or (returncode == -signal.SIGKILL and time.monotonic() >= deadline):
-        raise AudioError("decode_timeout", f"FFmpeg used more than {cpu_s} s of CPU time")
+    if returncode in (-signal.SIGKILL, -signal.SIGXCPU):
+        raise AudioError(
+            "decode_timeout",
+            f"FFmpeg was killed: it used more than {cpu_s} s of CPU time, or the machine ran out of memory",
+            "look at the file and at the machine's memory",
+        )
     log = sinks["log"].value().decode("utf-8", "replace")
     return Finished(returncode, sinks["output"].value(), sinks["side"].value(), log)

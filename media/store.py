@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,22 +35,31 @@ class StoreError(Exception):
         self.transient = transient
 
 
-def _translated(error: Exception, what: str) -> StoreError:
+def _answer(error: Exception) -> tuple[int, str]:
+    """HTTP status (0: unknown) and S3's code ("": none) of an error answer."""
     if isinstance(error, S3Error):
-        code = str(error.code)
-        if code in _MISSING:
-            return StoreError("object_not_found", what, transient=False)
-        if code == "InvalidRange":
-            return StoreError("bad_range", what, transient=False)
-        status = int(getattr(error.response, "status", 0) or 0)
-        if code in _BUSY or status >= 500 or status == 429:
-            return StoreError("store_busy", f"{what}: {code}", transient=True)
-        return StoreError("store_refused", f"{what}: {code} {error.message or ''}".strip(), transient=False)
-    if isinstance(error, ServerError | InvalidResponseError):
-        return StoreError("store_busy", f"{what}: no S3 answer", transient=True)
+        return int(getattr(error.response, "status", 0) or 0), str(error.code or "")
+    if isinstance(error, InvalidResponseError):
+        # Some servers (rclone) send S3's errors as text/xml, which the client does not take for XML.
+        status, body = getattr(error, "_code", 0), str(getattr(error, "_body", None) or "")
+        found = re.search(r"<Code>(\w+)</Code>", body)
+        return int(status or 0), found[1] if found else ""
+    if isinstance(error, ServerError):
+        return int(error.status_code), ""
+    return 0, ""
+
+
+def _translated(error: Exception, what: str) -> StoreError:
     if isinstance(error, urllib3.exceptions.HTTPError | OSError):
         return StoreError("store_unreachable", f"{what}: {type(error).__name__}", transient=True)
-    return StoreError("store_refused", f"{what}: {error}", transient=False)
+    status, code = _answer(error)
+    if code in _MISSING or (status == 404 and not code):
+        return StoreError("object_not_found", what, transient=False)
+    if code == "InvalidRange" or status == 416:
+        return StoreError("bad_range", what, transient=False)
+    if code in _BUSY or status >= 500 or status == 429 or isinstance(error, ServerError):
+        return StoreError("store_busy", f"{what}: {code or status}", transient=True)
+    return StoreError("store_refused", f"{what}: {code or status or error}", transient=False)
 
 
 class ObjectStore:
@@ -93,9 +103,9 @@ class ObjectStore:
                 return
             try:
                 self._client.make_bucket(bucket_name=self.bucket)
-            except S3Error as error:
+            except MinioException as error:
                 # Another worker was faster.
-                if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                if _answer(error)[1] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                     raise
 
         self._call(f"bucket {self.bucket}", ensure)
@@ -141,8 +151,7 @@ class ObjectStore:
         def chunks() -> Iterator[bytes]:
             finished = False
             try:
-                for chunk in response.stream(CHUNK_BYTES):
-                    yield chunk
+                yield from response.stream(CHUNK_BYTES)
                 finished = True
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise _translated(error, f"get {key}") from error

@@ -91,11 +91,15 @@ class Catalog:
 
 @pytest.fixture(scope="module")
 def shared_database(postgres_url: str, template_database: str) -> Iterator[Database]:
-    """One database for all tests here, each of which rolls back."""
+    """One database with some folk songs for all tests here, each of which rolls back."""
     name = f"test_song_{os.getpid()}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
     database = Database(postgres_url.rpartition("/")[0] + "/" + name)
+    with database.transaction() as session:
+        catalog = Catalog(session)
+        for title in FOLK_SONGS.split("|"):
+            catalog.song(title, composers=["народная"], performers=["Хор имени Пятницкого"])
     yield database
     database.dispose()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -105,10 +109,7 @@ def shared_database(postgres_url: str, template_database: str) -> Iterator[Datab
 @pytest.fixture
 def catalog(shared_database: Database) -> Iterator[Catalog]:
     with shared_database.transaction() as session:
-        catalog = Catalog(session)
-        for title in FOLK_SONGS.split("|"):
-            catalog.song(title, composers=["народная"], performers=["Хор имени Пятницкого"])
-        yield catalog
+        yield Catalog(session)
         session.rollback()
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from runtime.cli._progress import progress_view
+from runtime.cli._progress import render
 from sqlalchemy import func, select
 
 from catalog.campaigns import repository
@@ -262,7 +262,7 @@ def demo(data: Path, *, stay: bool, console: Console) -> int:
         memory.start()
         with Live(console=console, refresh_per_second=4) as live:
             outcome = asyncio.run(
-                run_campaign(connections, urls, show=lambda progress: live.update(progress_view(progress)))
+                run_campaign(connections, urls, show=lambda progress: live.update(render(progress, "demo")))
             )
         outcome.peak_memory = memory.stop()
         for table in summary(outcome, connections, urls):

@@ -294,6 +294,10 @@ class CrawlRunStore:
             )
 
     def _insert_frontier(self, session: Session, requests: Sequence[FrontierRow]) -> None:
+        # Pages of a site link to the same pages: each request goes over the wire once.
+        unique: dict[str, FrontierRow] = {}
+        for request in requests:
+            unique.setdefault(request.request_key, request)
         rows = [
             {
                 "request_key": request.request_key,
@@ -303,10 +307,8 @@ class CrawlRunStore:
                 "depth": request.depth,
                 "priority": request.priority,
             }
-            # Pages of a site link to the same pages: each request goes over the wire once.
-            for request in {request.request_key: request for request in reversed(requests)}.values()
+            for request in unique.values()
         ]
-        rows.reverse()
         if rows:
             session.execute(_INSERT_FRONTIER, {"run": self._run, "rows": dumps(rows)})
 

@@ -131,7 +131,8 @@ _ANSWER = text("""
         finished_at = CASE WHEN r.state = 'queued' THEN NULL ELSE now() END
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS
         r(request_key text, attempts int, state text, status int, retry_in_s float8)
-    WHERE f.crawl_run_id = :run AND f.request_key = r.request_key AND f.state = 'queued' AND f.attempts = r.attempts
+    WHERE f.crawl_run_id = :run AND f.request_key = ANY (CAST(:keys AS text[])) AND f.request_key = r.request_key
+      AND f.state = 'queued' AND f.attempts = r.attempts
     RETURNING f.request_key
 """)
 
@@ -273,7 +274,12 @@ class CrawlRunStore:
                 raise UnknownCrawlRunError(f"crawl_run_id: no crawl run {self._run}")
             by_key = {outcome.request_key: outcome for outcome in outcomes}
             answered = session.execute(
-                _ANSWER, {"run": self._run, "rows": dumps([_answer(outcome) for outcome in by_key.values()])}
+                _ANSWER,
+                {
+                    "run": self._run,
+                    "keys": list(by_key),
+                    "rows": dumps([_answer(outcome) for outcome in by_key.values()]),
+                },
             ).scalars()
             fresh = {key: by_key[key] for key in answered}
             if not fresh:
@@ -288,6 +294,10 @@ class CrawlRunStore:
             )
 
     def _insert_frontier(self, session: Session, requests: Sequence[FrontierRow]) -> None:
+        # Pages of a site link to the same pages: each request goes over the wire once.
+        unique: dict[str, FrontierRow] = {}
+        for request in requests:
+            unique.setdefault(request.request_key, request)
         rows = [
             {
                 "request_key": request.request_key,
@@ -297,7 +307,7 @@ class CrawlRunStore:
                 "depth": request.depth,
                 "priority": request.priority,
             }
-            for request in requests
+            for request in unique.values()
         ]
         if rows:
             session.execute(_INSERT_FRONTIER, {"run": self._run, "rows": dumps(rows)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 import uuid
 from typing import Any
@@ -326,10 +325,10 @@ async def test_budget_is_shared_by_workers(database: Database) -> None:
             await budget.acquire("a:80")
             times.append(time.monotonic())
 
+    start = time.monotonic()
     await asyncio.gather(*(work(budget) for budget in workers))
-    # A late wake-up may shorten a gap, never the whole.
-    assert times[-1] - times[0] > 5 * 0.08 - 0.04
-    assert all(later - earlier > 0.02 for earlier, later in itertools.pairwise(sorted(times)))
+    # Lower bounds only: a busy machine may be late, never early.
+    assert all(at >= start + number * 0.08 - 0.005 for number, at in enumerate(sorted(times)))
 
 
 async def test_small_delays_are_reserved_together(database: Database) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
 import os
 import threading
 from datetime import UTC, datetime, timedelta
@@ -296,8 +295,10 @@ async def test_memory_budget_spaces_requests() -> None:
         await budget.acquire("a:80")
         times.append(loop.time())
 
+    start = loop.time()
     await asyncio.gather(*(one() for _ in range(4)))
-    assert all(later - earlier > 0.04 for earlier, later in itertools.pairwise(times))
+    # Lower bounds only: a busy machine may be late, never early.
+    assert all(time >= start + number * 0.05 - 0.005 for number, time in enumerate(times))
     await budget.penalise("b:80", 0.1)
     before = loop.time()
     await budget.acquire("b:80")

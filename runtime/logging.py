@@ -67,7 +67,12 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def configure(
-    level: str = "INFO", *, file: Path | None = None, stream: TextIO | None = None, json_lines: bool | None = None
+    level: str = "INFO",
+    *,
+    file: Path | None = None,
+    stream: TextIO | None = None,
+    json_lines: bool | None = None,
+    stream_level: str | None = None,
 ) -> None:
     """Sets up the root logger of this process, in place of whatever was set up before.
 
@@ -75,6 +80,7 @@ def configure(
         level: the least level that is written, by name.
         file: JSON lines go there too; bounded to two files of 10 MiB.
         stream: standard error by default.
+        stream_level: the least level on ``stream``; default: ``level``.
         json_lines: the form on ``stream``; default: JSON unless it is a terminal.
     """
     target = stream or sys.stderr
@@ -85,6 +91,7 @@ def configure(
         old.close()
     terminal = logging.StreamHandler(target)
     terminal.setFormatter(JsonFormatter() if as_json else TerminalFormatter())
+    terminal.setLevel((stream_level or level).upper())
     root.addHandler(terminal)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

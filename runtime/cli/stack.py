@@ -61,7 +61,11 @@ def up(
         _detach(current, chosen)
         return
     console = Console(stderr=True)
-    configure(os.environ.get("VERSIONS_LOG_LEVEL", "WARNING"), file=current.data_dir / "logs" / "supervisor.log")
+    try:
+        # What happens to the parts is told in words below; the file has it for machines.
+        configure(current.log_level, file=current.data_dir / "logs" / "supervisor.log", stream_level="ERROR")
+    except OSError as error:
+        raise _unusable(current, error) from error
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: ended.set())
@@ -97,9 +101,7 @@ def _detach(current: Settings, chosen: list[str] | None) -> None:
     try:
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise CommandError(
-            f"the data folder {current.data_dir} cannot be used ({error.strerror}): choose another by --data-dir"
-        ) from error
+        raise _unusable(current, error) from error
     command = [sys.executable, "-m", "runtime.cli", "up", *(["--only", ",".join(chosen)] if chosen else [])]
     paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "VERSIONS_DATA_DIR": str(current.data_dir), "PYTHONPATH": os.pathsep.join(paths)}
@@ -126,6 +128,12 @@ def _detach(current: Settings, chosen: list[str] | None) -> None:
         time.sleep(0.1)
     child.terminate()
     raise CommandError(f"the stack is not ready after {_START_TIMEOUT_S:.0f} s: see {log}")
+
+
+def _unusable(current: Settings, error: OSError) -> CommandError:
+    return CommandError(
+        f"the data folder {current.data_dir} cannot be used ({error.strerror}): choose another by --data-dir"
+    )
 
 
 def _addresses(console: Console, where: Connections) -> None:

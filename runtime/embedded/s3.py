@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import secrets
@@ -36,11 +37,13 @@ def prepare(root: Path) -> None:
 def keys(file: Path) -> tuple[str, str]:
     """Access key and secret key, made at the first call and kept in ``file``, which only the owner may read."""
     if not file.exists():
-        fresh = file.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
+        fresh = file.with_suffix(f".{secrets.token_hex(8)}")
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
             handle.write(f"versions{secrets.token_hex(4)}\n{secrets.token_hex(24)}\n")
-        fresh.replace(file)
+        # Whoever links first wins; all others read the winner's keys.
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, file)
+        fresh.unlink()
     access_key, secret_key = file.read_text().split()
     return access_key, secret_key
 

@@ -43,11 +43,12 @@ _CHECK_PAUSE_S = 0.1
 _log = get_logger(__name__)
 
 
-def tail(path: Path, lines: int = 5) -> str:
-    """The last lines of a log, without secrets; empty if there is none."""
+def tail(path: Path, lines: int = 5, since: int = 0) -> str:
+    """The last lines of a log from the byte ``since`` on, without secrets; empty if there is none."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 8192))
+            size = path.stat().st_size
+            file.seek(max(0, size - 8192, since if since <= size else 0))
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
@@ -66,6 +67,7 @@ class _Running:
         self.next_start = 0.0
         self.next_check = 0.0
         self.deadline = 0.0
+        self.log_start = 0
         self.variables: dict[str, str] = {}
 
     def become(self, name: str, error: str | None = None) -> None:
@@ -233,7 +235,7 @@ class Supervisor:
         if running.child is not None and running.child.poll() is not None and status.state in ("starting", "ready"):
             code = running.child.returncode
             how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-            last = tail(self._log_path(running), 3)
+            last = tail(self._log_path(running), 3, running.log_start)
             self._died(running, f"{how}; its log ends: {last}" if last else how)
         elif status.state in ("waiting", "backoff", "failed"):
             if now >= running.next_start and running.work is None and self._needs_ready(running):
@@ -283,6 +285,7 @@ class Supervisor:
         command = part.command(context)
         running.variables = part.variables(context)
         descriptor = os.open(self._log_path(running), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        running.log_start = os.fstat(descriptor).st_size
         try:
             running.child = subprocess.Popen(
                 command,

@@ -114,6 +114,18 @@ def script_part(name: str, script: str, **changes: object) -> Part:
     )
 
 
+def popen_versions(data_dir: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Starts the command `versions` on this data folder as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "runtime.cli", *arguments],
+        env={**_inherited(), "VERSIONS_DATA_DIR": str(data_dir)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     """A fresh data folder."""

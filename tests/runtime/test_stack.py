@@ -24,7 +24,7 @@ from runtime.connections import Connections
 from runtime.embedded import postgres, s3, state
 from runtime.embedded.parts import default_parts
 from runtime.embedded.supervisor import Supervisor
-from tests.runtime.conftest import gone, settings, versions, versions_process, wait_for, web_part
+from tests.runtime.conftest import gone, popen_versions, settings, versions, versions_process, wait_for, web_part
 
 pytestmark = pytest.mark.stack
 PARTS = ("postgres", "temporal", "s3")
@@ -269,3 +269,19 @@ def test_mistakes_are_one_line_and_usage_is_status_2(tmp_path: Path) -> None:
     refused = versions(blocked / "data", "up", "--detach", "--only", "s3")
     assert refused.returncode == 1
     assert "choose another by --data-dir" in refused.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_foreground_form_stops_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    stack = popen_versions(tmp_path, "up", "--only", "s3")
+    try:
+        wait_for(lambda: state.read(tmp_path).state == "ready")
+        pid = state.read(tmp_path).parts["s3"].pid
+        assert not gone(pid)
+        stack.send_signal(number)
+        _, errors = stack.communicate(timeout=30)
+    finally:
+        stack.kill()
+    assert (stack.returncode, errors.splitlines()[-1]) == (0, "Stopped.")
+    assert gone(pid)
+    assert state.read(tmp_path).state == "stopped"

@@ -7,12 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from runtime.connections import Connections
-from runtime.embedded import ports, process, readiness, state, supervisor
+from runtime.embedded import ports, process, readiness, s3, state, supervisor
 from runtime.embedded.parts import Context, FatalPartError, NotReadyError, Part, default_parts
 from runtime.embedded.state import PartState, StackError, StackNotRunningError, StackRunningError, StackState
 from runtime.embedded.supervisor import Supervisor, recover
@@ -218,6 +219,13 @@ def test_readiness_is_bound_to_the_process(tmp_path: Path) -> None:
     assert not readiness.is_ready(tmp_path, "worker", None)
     readiness.withdraw(tmp_path)
     assert not readiness.is_ready(tmp_path, "worker", os.getpid())
+
+
+def test_keys_asked_for_at_once_are_the_same(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _number: s3.keys(tmp_path / "s3.keys"), range(64)))
+    assert len(set(made)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["s3.keys"]
 
 
 def test_only_with_a_missing_need_is_refused(data_dir: Path) -> None:

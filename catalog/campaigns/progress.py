@@ -34,7 +34,7 @@ UNBLOCK = {
     "worker": "nobody needs to act: a worker takes it; `versions status` tells whether one runs",
     "source": "the site: it is asked again by itself",
     "moderator": "a moderator: `versions review list`",
-    "operator": "the operator: `versions campaign resume`",
+    "operator": "the operator: `versions campaign show`",
     "schedule": "nobody needs to act: its time comes",
 }
 """Who can unblock what waits, by ``waiting_on``."""
@@ -316,6 +316,9 @@ def waiting_items(session: Session, campaign_id: uuid.UUID, limit: int = 50, cur
             who = f"a moderator: `versions review show {case_id}`"
         elif waiting_on == "worker" and run_state == "paused":
             waiting_on, who = "operator", f"the operator: `versions campaign resume {name}`"
+        elif waiting_on == "operator":
+            verb = "start" if run_state in RUN_FINAL_STATES else "resume"
+            who = f"the operator: `versions campaign {verb} {name}`"
         items.append(
             WaitingItem(
                 kind="candidate",

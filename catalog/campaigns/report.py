@@ -69,8 +69,10 @@ def run_report(
 
 
 def compare_runs(session: Session, campaign_id: uuid.UUID, before: str, after: str) -> dict[str, Any]:
-    """What changed from one execution to another, per source: counts (as they were when each ended), requests,
-    incident classes, URLs that fail newly (``broke``) or no more (``mended``), and the source's settings.
+    """What changed from one execution to another, per source.
+
+    Counts (of a run whose candidates a later one took over: as they were when it ended), requests, URLs that fail
+    newly (``broke``) or no more (``mended``), and the source's settings.
 
     Raises RunNotFoundError.
     """

@@ -79,15 +79,20 @@ def follow(
 ) -> Progress:
     """Shows the progress until all runs have ended, and returns the last one.
 
-    ``read`` is asked every ``interval_s``; with ``patience_s``, gives up when no run has appeared by then.
+    ``read`` is asked every ``interval_s``, less often when it takes long; with ``patience_s``, gives up when no run
+    has appeared by then.
     """
     deadline = None if patience_s is None else time.monotonic() + patience_s
+    took = 0.0
     progress = read()
     with Live(render(progress, title), console=console, auto_refresh=False, transient=False) as live:
         while not progress.finished:
             if not progress.runs and deadline is not None and time.monotonic() > deadline:
                 break
-            time.sleep(interval_s)
+            # A large run takes longer to count: the picture may not cost more than a tenth of a core.
+            time.sleep(max(interval_s, 10 * took))
+            began = time.monotonic()
             progress = read()
+            took = time.monotonic() - began
             live.update(render(progress, title), refresh=True)
     return progress

@@ -332,7 +332,11 @@ def _read(context: _context.Context, campaign: Campaign, trigger: str | None) ->
 def _follow(context: _context.Context, campaign: Campaign, trigger: str | None, quiet: bool = False) -> Progress:
     out = console()
     out.quiet = quiet
-    return follow(out, lambda: _read(context, campaign, trigger), title=campaign.name, patience_s=_START_PATIENCE_S)
+    try:
+        return follow(out, lambda: _read(context, campaign, trigger), title=campaign.name, patience_s=_START_PATIENCE_S)
+    except KeyboardInterrupt:
+        typer.echo(f"it goes on; `versions campaign watch {campaign.name}` shows it again", err=True)
+        raise typer.Exit(130) from None
 
 
 def _next_starts(context: _context.Context, campaign: Campaign) -> list[str]:

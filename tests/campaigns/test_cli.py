@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import uuid
 from collections.abc import Iterable
@@ -151,6 +152,36 @@ class World:
             run = repository.open_runs(session, found.id, f"t-{self.name}")[0]
             repository.set_run_state(session, run.id, "running", "crawling")
             return run.id
+
+
+def test_the_context_of_the_settings(
+    module_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERSIONS_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("VERSIONS_TEMPORAL_ADDRESS", raising=False)
+    monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("VERSIONS_DATABASE_URL", module_database.engine.url.render_as_string(False))
+    with _context.open_context() as context, context.database.transaction() as session:
+        assert repository.list_campaigns(session) is not None
+        assert context.workflow_client is None
+        with pytest.raises(_context.WorkflowsUnreachableError, match="versions up"):
+            context.need_workflows()
+    monkeypatch.setenv("VERSIONS_TEMPORAL_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr(_context, "_CONNECT_S", 0.5)
+    with _context.open_context() as context, pytest.raises(_context.WorkflowsUnreachableError, match="does not answer"):
+        context.need_workflows()
+
+
+def test_no_database_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERSIONS_DATA_DIR", str(tmp_path))
+    for name in ("VERSIONS_DATABASE_URL", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    app = typer.Typer()
+    campaign.register(app)
+    result = CliRunner().invoke(app, ["campaign", "list"])
+    assert result.exit_code == 1
+    assert "versions up" in result.stderr
 
 
 @pytest.fixture
@@ -473,7 +504,7 @@ def test_the_picture_of_progress_shows_sums(world: World) -> None:
         for run in repository.open_runs(session, found.id, "t"):
             rows.candidate(session, run.id, "published")
         picture = render(campaign_progress(session, found.id))
-    out = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    out = Console(width=160, record=True, file=io.StringIO())
     out.print(picture)
     total = next(line for line in out.export_text().splitlines() if line.startswith("all"))
     assert total.split()[1] == "2"

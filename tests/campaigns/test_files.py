@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from catalog.campaigns.document import Problem
 from catalog.campaigns.files import CampaignFileError, load, load_text
 from catalog.campaigns.schema import schema_text
 from catalog.campaigns.spec import CampaignSpec, parse_duration, reduce_address
@@ -223,3 +226,19 @@ def test_the_schema_file_is_current() -> None:
     assert path.read_text(encoding="utf-8") == schema_text(), (
         "run: python -m catalog.campaigns.schema docs/campaign.schema.json"
     )
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data())
+def test_a_damaged_file_is_only_ever_a_campaign_file_error(data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(GOOD)))
+    length = data.draw(st.integers(0, 12))
+    text = GOOD[:start] + data.draw(st.text(max_size=8)) + GOOD[start + length :]
+    problems: list[Problem] = []
+    try:
+        spec = load_text(text, "c.yaml", {}, FACTS)
+        assert CampaignSpec.model_validate(spec.record()) == spec
+    except CampaignFileError as error:
+        problems = error.problems
+    lines = [each.line for each in problems]
+    assert lines == sorted(lines)

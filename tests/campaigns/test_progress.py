@@ -125,6 +125,16 @@ def test_what_a_paused_run_holds_waits_for_the_operator(
     assert item.who == "the operator: `versions campaign resume demo`"
 
 
+def test_what_a_stopped_run_left_waits_for_a_new_start(
+    session: Session, campaign: Campaign, runs: list[CrawlRun]
+) -> None:
+    rows.candidate(session, runs[0].id, waiting_on="operator", reason="run_stopped")
+    for run in runs:
+        repository.finish_run(session, run.id, "stopped")
+    (item,) = waiting_items(session, campaign.id).items
+    assert (item.reason, item.who) == ("run_stopped", "the operator: `versions campaign start demo`")
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "bm90IGpzb24", "WzEsMiwzXQ", "é", "A" * 1000])
 def test_cursors_from_elsewhere(session: Session, campaign: Campaign, cursor: str) -> None:
     if not cursor:

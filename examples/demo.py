@@ -23,7 +23,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from runtime.cli._progress import render
 from sqlalchemy import func, select
 
 from catalog.campaigns import repository
@@ -37,6 +36,7 @@ from examples.expected import EXPECTED
 from examples.snapshot import Snapshot
 from media.store import ObjectStore
 from runtime.adapters import adapter_facts
+from runtime.cli._progress import render
 from runtime.connections import Connections
 from runtime.embedded.process import memory_bytes
 from runtime.embedded.state import StackError

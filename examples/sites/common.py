@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from examples.music.songs import FOLK, Song
 from examples.sites.world import Offer, offers_of
 
 HUGE_BYTES = 300_000_000
@@ -186,3 +187,23 @@ def month_after(year: int, month: int, step: int = 1) -> tuple[int, int]:
 def iso_duration(seconds: float) -> str:
     """ISO 8601, e.g. ``PT42.6S``."""
     return f"PT{seconds:.2f}".rstrip("0").rstrip(".") + "S"
+
+
+def _author(name: str) -> dict[str, str]:
+    return {"@type": "Organization" if name == FOLK else "Person", "name": name}
+
+
+def composition(song: Song, origin: str) -> dict[str, Any]:
+    """schema.org MusicComposition."""
+    return {
+        "@type": "MusicComposition",
+        "@id": f"{origin}/pesni/{song.slug}",
+        "name": song.title,
+        "alternateName": list(song.alternative_titles),
+        "composer": _author(song.composer),
+        "lyricist": _author(song.lyricist),
+        "inLanguage": "ru",
+        "genre": song.genre,
+        "temporalCoverage": song.era,
+        "lyrics": {"@type": "CreativeWork", "text": song.lyrics},
+    }

@@ -46,6 +46,8 @@ def _recording(offer: Offer, origin: str) -> dict[str, Any]:
     if offer.performer:
         data["byArtist"] = {"@type": "MusicGroup", "name": offer.performer}
         data["license"] = LICENCE
+    if offer.credited:
+        data["recordingOf"] = common.composition(offer.song, origin)
     return data
 
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from examples.music.songs import BY_SLUG, FOLK, SONGS, Song
+from examples.music.songs import BY_SLUG, SONGS
 from examples.sites import common
 from examples.sites.world import CALENDAR_START, LICENCE, PESENNIK, Offer, offers_of, paths_of
 
@@ -27,26 +27,6 @@ _MONTHS = (
 _environment = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape(), trim_blocks=True
 )
-
-
-def _author(name: str) -> dict[str, str]:
-    return {"@type": "Organization" if name == FOLK else "Person", "name": name}
-
-
-def composition(song: Song, origin: str) -> dict[str, Any]:
-    """schema.org MusicComposition."""
-    return {
-        "@type": "MusicComposition",
-        "@id": f"{origin}/pesni/{song.slug}",
-        "name": song.title,
-        "alternateName": list(song.alternative_titles),
-        "composer": _author(song.composer),
-        "lyricist": _author(song.lyricist),
-        "inLanguage": "ru",
-        "genre": song.genre,
-        "temporalCoverage": song.era,
-        "lyrics": {"@type": "CreativeWork", "text": song.lyrics},
-    }
 
 
 def recording(offer: Offer, origin: str) -> dict[str, Any]:
@@ -62,7 +42,7 @@ def recording(offer: Offer, origin: str) -> dict[str, Any]:
         "identifier": offer.key,
         "name": offer.title,
         "byArtist": {"@type": "MusicGroup" if group else "Person", "name": offer.performer},
-        "recordingOf": composition(offer.song, origin),
+        "recordingOf": common.composition(offer.song, origin),
         "duration": duration,
         "inLanguage": "ru",
         "genre": offer.song.genre,
@@ -94,7 +74,7 @@ def _song(request: Request) -> Response:
     song = BY_SLUG.get(request.path_params["slug"])
     if song is None:
         raise HTTPException(404)
-    data = {"@context": "https://schema.org", **composition(song, common.origin(request))}
+    data = {"@context": "https://schema.org", **common.composition(song, common.origin(request))}
     offers = [o for o in _OFFERS.values() if o.song is song and not o.failure]
     return _page("song.html", song=song, offers=offers, data=script(data))
 

@@ -227,7 +227,7 @@ def _fonoteka() -> list[Offer]:
     ):
         latin = title.isascii()
         performer = rendition.ensemble.latin[0] if latin else rendition.ensemble.name
-        offers.append(Offer(FONOTEKA, key(rendition), rendition, title, performer, Encoding("mp3", 128)))
+        offers.append(Offer(FONOTEKA, key(rendition), rendition, title, performer, Encoding("mp3", 128), credited=True))
     doubtful_titles = {
         "kalinka-malinka": "Калинка-малинка",
         "popurri": "Попурри: Светит месяц / Калинка",

@@ -45,4 +45,5 @@ def scrapy_settings(job: CrawlJob, *, rendered: bool) -> dict[str, Any]:
         "DOWNLOAD_WARNSIZE": 0,
         "DOWNLOAD_VERIFY_CERTIFICATES": True,
         "USER_AGENT": job.user_agent,
+        "PLAYWRIGHT_DOWNLOAD_TIMEOUT": 2000,  # ms; downloads are refused, this only waits for that to be told
     }

@@ -95,6 +95,7 @@ def _bare(url: str, *, reactor: bool) -> int:
         "CONCURRENT_REQUESTS": CONCURRENCY,
         "CONCURRENT_REQUESTS_PER_DOMAIN": CONCURRENCY,
         "DOWNLOAD_DELAY": 0,
+        "CONCURRENT_ITEMS": 1,  # as the engine has it; the default costs the spider more than a third of its speed
         "COOKIES_ENABLED": False,
         "ROBOTSTXT_OBEY": False,
         "TELNETCONSOLE_ENABLED": False,

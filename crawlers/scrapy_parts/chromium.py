@@ -25,11 +25,13 @@ from crawlers.scrapy_parts.spider import run_of
 if TYPE_CHECKING:
     from playwright.async_api import Page
     from playwright.async_api import Request as BrowserRequest
+    from playwright.async_api import Response as BrowserResponse
     from scrapy import Request
     from scrapy.crawler import Crawler
 
 NETWORK_IDLE_S = 5.0
 """At most so long the default wait goes on for pages whose network never rests."""
+CLOSE_S = 10.0
 _REFUSED_TYPES = frozenset({"image", "media", "font"})
 _HARMLESS_SCHEMES = frozenset({"data", "blob", "about"})
 
@@ -60,32 +62,43 @@ class ChromiumHandler(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
         self.process_request_headers = None
         self.abort_request = self._is_refused
         self._proxy = GuardProxy(self._run.guard, self._count)
-        self._start_lock = asyncio.Lock()
-        self._started = False
+        self._starting: asyncio.Task[None] | None = None
         self._wait_for = str(self._run.job.options.get("wait_for") or "")
 
     def _count(self, size: int) -> None:
         self._run.progress.bytes += size
 
+    async def _ready(self) -> None:
+        """Starts the browser with the first page. A page that is cancelled meanwhile does not leave half of it."""
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        try:
+            await asyncio.shield(self._starting)
+        except (PlaywrightError, OSError) as error:
+            detail = f"{self.executable} does not start: {str(error).splitlines()[0][:300]}"
+            raise FetchError(FailureClass.BROWSER_MISSING, detail) from None
+
     async def _start(self) -> None:
-        async with self._start_lock:
-            if self._started:
-                return
-            assert self.executable is not None
-            await self._proxy.start()
-            self.config.launch_options = {**launch_options(self.executable), "proxy": {"server": self._proxy.url}}
-            await self.browser_provider.start()
-            self._started = True
+        assert self.executable is not None
+        await self._proxy.start()
+        self.config.launch_options = {**launch_options(self.executable), "proxy": {"server": self._proxy.url}}
+        await self.browser_provider.start()
+        await self._maybe_launch_browser()
 
     async def download_request(self, request: Request) -> Response:
         """The rendered page. Raises FetchError."""
         if self.executable is None:
             raise FetchError(FailureClass.BROWSER_MISSING, MISSING)
+        await self._ready()
         limits = self._run.job.limits
         pages: list[Page] = []
+        answers: list[BrowserResponse] = []
+        broken: list[str] = []
 
         async def prepare(page: Page, _: Request) -> None:
             pages.append(page)
+            page.on("response", lambda seen: answers.append(seen) if _is_document(seen.request, page) else None)
+            page.on("requestfailed", lambda seen: broken.append(seen.url) if _is_document(seen, page) else None)
             page.on("dialog", lambda dialog: dialog.dismiss())
             page.on("popup", lambda popup: popup.close())
 
@@ -102,12 +115,15 @@ class ChromiumHandler(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
         )
         try:
             async with asyncio.timeout(limits.timeout_s + NETWORK_IDLE_S):
-                await self._start()
                 response: Response = await self._download_request(request, spider=self._run_spider())
         except (TimeoutError, PlaywrightTimeoutError):
             raise FetchError(FailureClass.TIMEOUT, f"the page took longer than {limits.timeout_s} s") from None
         except PlaywrightError as error:
-            raise self._failure(request.url, error.message) from None
+            if "ERR_HTTP_RESPONSE_CODE_FAILURE" not in error.message or not answers:
+                raise self._failure(broken[-1] if broken else request.url, error.message) from None
+            # Chromium shows its own page for an error without a body, and Playwright calls that a failure.
+            last = answers[-1]
+            response = Response(last.url, status=last.status, headers=dict(last.headers))
         except RuntimeError as error:
             if "Failed to download" in str(error):
                 raise FetchError(FailureClass.WRONG_TYPE, "the site offers a download, not a page") from None
@@ -176,10 +192,17 @@ class ChromiumHandler(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
     async def close(self) -> None:
         """Closes the browser and its proxy."""
         try:
-            if self._started:
-                async with asyncio.timeout(10):
+            if self._starting is not None:
+                await asyncio.wait({self._starting}, timeout=CLOSE_S)
+                self._starting.cancel()
+                async with asyncio.timeout(CLOSE_S):
                     await self._close()
         except (PlaywrightError, TimeoutError) as error:
             _log.warning("closing the browser failed: %s", error)
         finally:
             await self._proxy.close()
+
+
+def _is_document(request: BrowserRequest, page: Page) -> bool:
+    """Whether this is the page itself, not one of its parts or frames."""
+    return bool(request.is_navigation_request() and request.frame == page.main_frame)

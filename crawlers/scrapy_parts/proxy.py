@@ -91,6 +91,7 @@ class GuardProxy:
             await self._refuse(writer, error)
             return
         try:
+            body_left: int | None = None
             if tunnel:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
@@ -99,7 +100,8 @@ class GuardProxy:
                 kept = [line for line in lines if not line.lower().startswith(_HOP_HEADERS)]
                 request = [f"{method} {path} {version}".encode("latin-1"), *kept, b"Connection: close"]
                 upstream.write(b"\r\n".join(request) + b"\r\n\r\n")
-            await self._relay(reader, writer, upstream_reader, upstream)
+                body_left = _content_length(lines)
+            await self._relay(reader, writer, upstream_reader, upstream, body_left)
         finally:
             upstream.close()
             with contextlib.suppress(OSError):
@@ -138,21 +140,43 @@ class GuardProxy:
         writer: asyncio.StreamWriter,
         upstream_reader: asyncio.StreamReader,
         upstream: asyncio.StreamWriter,
+        body_left: int | None,
     ) -> None:
-        up = asyncio.create_task(_pipe(reader, upstream, lambda _: None))
+        up = asyncio.create_task(_pipe(reader, upstream, lambda _: None, body_left))
+        down = asyncio.create_task(_pipe(upstream_reader, writer, self._received))
         try:
-            await _pipe(upstream_reader, writer, self._received)
+            # A tunnel may be closed on one side first; a plain request is over with its answer. Whatever the browser
+            # sends after a plain request is meant for another server, perhaps: it gets a new connection for that.
+            first = (down,) if body_left is None else (up, down)
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         finally:
             up.cancel()
-            await asyncio.gather(up, return_exceptions=True)
+            down.cancel()
+            await asyncio.gather(up, down, return_exceptions=True)
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: Callable[[int], None]) -> None:
-    left = MAX_CONNECTION_BYTES
-    while left > 0 and (chunk := await reader.read(_CHUNK)):
+def _content_length(lines: list[bytes]) -> int:
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length" and value.strip().isdigit():
+            return int(value)
+    return 0
+
+
+async def _pipe(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    passed: Callable[[int], None],
+    length: int | None = None,
+) -> None:
+    """Passes bytes on until the end; with a length, no more than that, and it ends with what comes after."""
+    left = MAX_CONNECTION_BYTES if length is None else length
+    while left > 0 and (chunk := await reader.read(min(_CHUNK, left))):
         left -= len(chunk)
         passed(len(chunk))
         writer.write(chunk)
         await writer.drain()
-    if writer.can_write_eof():
+    if length is not None:
+        await reader.read(1)
+    elif writer.can_write_eof():
         writer.write_eof()

@@ -103,6 +103,7 @@ class Run:
         self._traps = TrapDetector(job.limits.max_pages_per_pattern, job.follow)
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._too_deep: set[str] = set()
+        self._trap_witnesses: set[str] = set()
         self._held: set[str] = set()
         self._buffered: dict[str, deque[Request]] = {}
         self._buffered_count = 0
@@ -182,8 +183,8 @@ class Run:
     def _admit(self, queued: QueuedRequest) -> Request | None:
         self._held.add(queued.request_key)
         url = queued.request.url
-        if self._traps.is_trap(url):
-            self._drop_trapped(queued)
+        if (refusal := self._refusal(queued)) is not None:
+            self._refuse(queued, refusal)
             return None
         try:
             group = server_group(url)
@@ -342,33 +343,43 @@ class Run:
             self._known.move_to_end(name)
             return None
         queued = QueuedRequest(request_key(found.url, found.kind), found, parent.depth + 1)
+        # The links that tell of a limit do enter the frontier and end there with their incident: a store knows only
+        # what it has queued.
         if queued.depth > self.job.limits.max_depth:
-            self._drop_too_deep(queued)
-            return None
+            return queued if self._too_deep_counts(queued) else None
         if self._traps.is_trap(found.url):
-            self._drop_trapped(queued)
-            return None
+            if not self._traps.first_report(found.url):
+                return None
+            self._trap_witnesses.add(queued.request_key)
+            return queued
         self._known[name] = None
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
         return queued
 
-    def _drop_too_deep(self, queued: QueuedRequest) -> None:
+    def _too_deep_counts(self, queued: QueuedRequest) -> bool:
+        """Whether this link is one of the few that tell of the limit; the rest is dropped silently."""
         if queued.request_key in self._too_deep or len(self._too_deep) >= MAX_TOO_DEEP:
-            return
+            return False
         self._too_deep.add(queued.request_key)
-        limit = self.job.limits.max_depth
-        error = FetchError(FailureClass.TOO_DEEP, f"depth {queued.depth}, limits.max_depth is {limit}")
-        self.writer.put(PageOutcome(queued, incident=self._incident(queued, error, final=True, attempts=0)))
+        return True
 
-    def _drop_trapped(self, queued: QueuedRequest) -> None:
+    def _refusal(self, queued: QueuedRequest) -> FetchError | None:
+        """Why a request of the frontier is not even sent."""
+        limits = self.job.limits
+        if queued.depth > limits.max_depth:
+            return FetchError(FailureClass.TOO_DEEP, f"depth {queued.depth}, limits.max_depth is {limits.max_depth}")
+        if self._traps.is_trap(queued.request.url):
+            detail = f"{limits.max_pages_per_pattern} pages of this pattern brought no item; no more are fetched"
+            return FetchError(FailureClass.TRAP, detail)
+        return None
+
+    def _refuse(self, queued: QueuedRequest, error: FetchError) -> None:
         outcome = PageOutcome(queued)
-        if self._traps.first_report(queued.request.url):
-            limit = self.job.limits.max_pages_per_pattern
-            error = FetchError(FailureClass.TRAP, f"{limit} pages of this pattern brought no item; no more are fetched")
+        told = error.failure is not FailureClass.TRAP or queued.request_key in self._trap_witnesses
+        if told or self._traps.first_report(queued.request.url):
             outcome.incident = self._incident(queued, error, final=True, attempts=0)
-        elif queued.request_key not in self._held:
-            return
+        self._trap_witnesses.discard(queued.request_key)
         self.writer.put(outcome)
 
     async def _conclude_failure(

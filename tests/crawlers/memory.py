@@ -57,9 +57,11 @@ class MemoryStore:
         self.commits.append(len(outcomes))
         for outcome in outcomes:
             key = outcome.queued.request_key
+            queued, _ = self.queue.get(key, (None, 0.0))
+            if queued is None or queued.attempts != outcome.queued.attempts:
+                continue  # committed before, or never queued
             if outcome.retry_in_s is None:
-                self.queue.pop(key, None)
-                self.known.add(key)
+                del self.queue[key]
             else:
                 again = dataclasses.replace(outcome.queued, attempts=outcome.queued.attempts + 1)
                 self.queue[key] = (again, time.monotonic() + outcome.retry_in_s)

@@ -82,6 +82,8 @@ class Site:
             return web.Response(text=page(*links, *lists, "/"), **html)
         if path.startswith("/status/"):
             return web.Response(status=int(number), text="no")
+        if path.startswith("/empty/"):
+            return web.Response(status=int(number))
         if path.startswith("/flaky/"):
             if self.hits[request.path_qs] <= 2:
                 return web.Response(status=500, text="broken")

@@ -35,17 +35,18 @@ async def test_scripts_run_and_bad_pages_have_their_end(rendered: Bench) -> None
         expected = {
             "status/404": F.NOT_FOUND,
             "status/500": F.SERVER_ERROR,
+            "empty/410": F.GONE,
             "circle/a": F.REDIRECT_LOOP,
             "audio": F.WRONG_TYPE,
             "download": F.WRONG_TYPE,
-            "hang": F.TIMEOUT,
             "big": F.TOO_LARGE,
             "broken": F.BROKEN_MARKUP,
             f"out?to={private.url}/song/666": F.ADDRESS_BLOCKED,
+            f"out?to={private.url.replace('http:', 'https:')}/": F.ADDRESS_BLOCKED,
             "moved": F.ROBOTS_DISALLOWED,
         }
         links = ["/script", "/dialog", f"/spy?to={private.url}/secret", *(f"/{path}" for path in expected)]
-        limits = {"timeout_s": 4.0, "max_attempts": 1, "max_page_bytes": 200_000}
+        limits = {"timeout_s": 60.0, "max_attempts": 1, "max_page_bytes": 200_000}
         rendered.site.robots = "User-agent: *\nDisallow: /song/900\n"
         assert await rendered.run(*links, limits=limits, concurrency=4, respect_robots=True)
         assert rendered.store.ends() == expected
@@ -69,6 +70,24 @@ async def test_the_browser_connects_where_the_guard_says(rendered: Bench) -> Non
     assert await rendered.run(seeds=seeds, options={"wait_for": "[data-item]"}, limits={"max_attempts": 1})
     assert set(rendered.store.items) == {"rendered", "1"}
     assert rendered.store.ends() == {"": F.CONNECTION}
+
+
+@pytest.mark.browser
+@chromium
+async def test_a_page_is_given_up(rendered: Bench) -> None:
+    assert await rendered.run(seeds=[f"{rendered.site.url}/hang"], limits={"timeout_s": 0.5, "max_attempts": 1})
+    assert rendered.store.ends() == {"hang": F.TIMEOUT}
+
+
+async def test_a_program_that_is_no_browser(rendered: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wrong = tmp_path / "chromium"
+    wrong.write_text("#!/bin/sh\nexit 3\n")
+    wrong.chmod(0o755)
+    monkeypatch.setenv("PLAYWRIGHT_CHROMIUM_EXECUTABLE", str(wrong))
+    assert await rendered.run()
+    (incident,) = rendered.store.incidents
+    assert incident.failure is F.BROWSER_MISSING
+    assert "does not start" in incident.detail
 
 
 @pytest.mark.browser

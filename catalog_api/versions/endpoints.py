@@ -19,7 +19,7 @@ from catalog_api.versions.streaming import byte_range, content_type
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/versions", tags=["versions"])
+router = APIRouter(prefix="/api/v1/versions", tags=["versions"])
 
 
 @router.get("/{version}", response_model=schemas.VersionDetail)

@@ -36,6 +36,7 @@ class OpenedRun:
 
 @dataclass
 class OpenRunsResult:
+    campaign: str = ""
     runs: list[OpenedRun] = field(default_factory=list)
 
 
@@ -47,16 +48,18 @@ class CampaignResult:
 
 @dataclass
 class CrawlRunInput:
-    """``after`` and ``ingested`` carry the sliding window over a continue-as-new."""
+    """The fields after ``children_per_execution`` carry the state over a continue-as-new."""
 
     crawl_run_id: str
     source: str
     adapter: str
+    campaign: str = ""
     window: int = 16
-    children_per_execution: int = 400
+    children_per_execution: int = 1000
     crawled: bool = False
     paused: bool = False
     ingested: int = 0
+    parked: int = 0
 
 
 @dataclass
@@ -75,11 +78,12 @@ class CrawlResult:
 
 @dataclass
 class NextCandidatesInput:
-    """``exclude``: candidates whose ingest is under way."""
+    """``exclude``: candidates whose ingest is under way; ``wait_s``: how long to wait for some during the crawl."""
 
     crawl_run_id: str
     limit: int
     exclude: list[str] = field(default_factory=list)
+    wait_s: float = 15.0
 
 
 @dataclass
@@ -92,18 +96,16 @@ class CandidateRef:
 
 @dataclass
 class NextCandidatesResult:
+    """``crawled``: the crawl was over before the question was asked, so that an empty answer is final."""
+
     candidates: list[CandidateRef] = field(default_factory=list)
-
-
-@dataclass
-class FinishRunInput:
-    crawl_run_id: str
-    state: str
-    reason: str = ""
+    crawled: bool = False
 
 
 @dataclass
 class RunStateInput:
+    """``state``: one of `catalog.models.RUN_STATES`; a final one ends the run, `cancelled` discards what it found."""
+
     crawl_run_id: str
     state: str
     reason: str
@@ -123,6 +125,12 @@ class CandidateInput:
 
 
 @dataclass
+class GiveUpInput:
+    candidate_id: str
+    detail: str
+
+
+@dataclass
 class MediaResult:
     """``outcome``: `ready` (go on to identity), or `settled` (the candidate is final)."""
 
@@ -131,12 +139,16 @@ class MediaResult:
 
 @dataclass
 class SettleResult:
-    """``state``: the candidate's new state; ``case_id`` and the timers only when it is in review."""
+    """``state``: the candidate's new state; ``case_id`` and the timers only when it is in review.
+
+    ``look_again``: candidates in review whose evidence has changed by this publication.
+    """
 
     state: str
     case_id: str | None = None
     remind_after_s: float | None = None
     expire_after_s: float | None = None
+    look_again: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -156,6 +168,7 @@ class DecideResult:
     state: str
     version_id: str | None = None
     song_id: str | None = None
+    look_again: list[str] = field(default_factory=list)
 
 
 @dataclass

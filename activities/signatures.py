@@ -30,14 +30,8 @@ async def next_candidates(message: m.NextCandidatesInput) -> m.NextCandidatesRes
 
 
 @activity.defn
-async def set_run_state(message: m.RunStateInput) -> None:
-    """Records why a crawl run waits or that it goes on."""
-    raise NotImplementedError
-
-
-@activity.defn
-async def finish_crawl_run(message: m.FinishRunInput) -> None:
-    """Records the end of a crawl run."""
+async def set_run_state(message: m.RunStateInput) -> str:
+    """Records that a crawl run goes on, waits or ended; answers with its state now."""
     raise NotImplementedError
 
 
@@ -60,12 +54,18 @@ async def apply_decision(message: m.ApplyDecisionInput) -> m.DecideResult:
 
 
 @activity.defn
-async def remind_moderators(message: m.CaseInput) -> None:
-    """Raises the priority of a case that waits long."""
+async def remind_moderators(message: m.CaseInput) -> m.DecideResult:
+    """Raises the priority of a case that waits long; tells whether it still waits."""
     raise NotImplementedError
 
 
 @activity.defn
 async def expire_case(message: m.CaseInput) -> m.DecideResult:
     """Ends a case that nobody decided in time."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def give_up(message: m.GiveUpInput) -> None:
+    """Marks a candidate whose ingest failed for a reason of our own, so that an operator sees it."""
     raise NotImplementedError

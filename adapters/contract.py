@@ -121,9 +121,16 @@ class RecordingItem:
         return cls(**values)
 
     def digest(self) -> str:
-        """Changes whenever the source says something else about this item."""
-        text = json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        """Changes whenever the source says something else about this item; a site that only moved says the same."""
+        data = self.to_json()
+        scheme, separator, rest = self.url.partition("://")
+        origin = f"{scheme}{separator}{rest.partition('/')[0]}/"
+        if separator:
+            for name in ("url", "audio_url", "thumbnail_url"):
+                if name in data:
+                    data[name] = data[name].removeprefix(origin)
+        text = json.dumps(data, ensure_ascii=False, sort_keys=True)
+        return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

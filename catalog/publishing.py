@@ -34,7 +34,7 @@ TRADITIONAL_TYPE = "traditional"
 """`Artist.type` of the one who stands for «народная»."""
 
 
-class Name(TypedDict):
+class SpelledName(TypedDict):
     """A name as spelled, its comparison key, and its plain Latin form for search."""
 
     name: str
@@ -42,7 +42,7 @@ class Name(TypedDict):
     latin: str
 
 
-class CreditName(Name):
+class CreditName(SpelledName):
     role: str
     join_phrase: str
     traditional: bool
@@ -56,7 +56,7 @@ class Description(TypedDict):
     """
 
     title: str
-    song_titles: list[Name]
+    song_titles: list[SpelledName]
     performers: list[CreditName]
     authors: list[CreditName]
     kind: str | None
@@ -273,7 +273,7 @@ def refresh_song(session: Session, song: Song) -> None:
     }
     song.row_version = (song.row_version or 0) + 1
 
-    titles: dict[str, Name] = {}
+    titles: dict[str, SpelledName] = {}
     for description, _ in by_title:
         for title in description["song_titles"]:
             titles.setdefault(title["name"], title)

@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from identity.names import artist_key, fold, title_key
-from identity.recording import items_from_bytes
-from identity.subject import Subject, subject_from_item
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from catalog import feed
@@ -26,17 +23,28 @@ from catalog.models import (
     Decision,
     MatchProposal,
     ReviewCase,
+    Version,
 )
-from catalog.publishing import CreditName, Description, Name, Target, UnknownTargetError, lock_identity, publish
-from identity import recording, song
+from catalog.publishing import CreditName, Description, SpelledName, Target, UnknownTargetError, lock_identity, publish
+from identity import song
 from identity.evidence import Proposal
+from identity.names import fold, title_key
+from identity.recording import service as recording
+from identity.recording.items import items_from_bytes
+from identity.subject import Name, Subject, subject_from_item
 from moderation.errors import CaseNotFoundError
 from moderation.policy import ApprovalPolicy, decide
+
+MOST_LOOKED_AT_AGAIN = 50
+"""Cases of one song that a publication has looked at again; a song with more is for people anyway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """``state``: the candidate's; ``case_id``: its open case, with the seconds after which to remind and to expire."""
+    """``state``: the candidate's; ``case_id``: its open case, with the seconds after which to remind and to expire.
+
+    ``look_again``: candidates in review whose evidence this publication changed; they may settle by themselves now.
+    """
 
     state: str
     case_id: uuid.UUID | None = None
@@ -44,6 +52,7 @@ class Settled:
     expire_after_s: float | None = None
     version_id: uuid.UUID | None = None
     song_id: uuid.UUID | None = None
+    look_again: tuple[uuid.UUID, ...] = ()
 
 
 def set_state(
@@ -94,6 +103,8 @@ def settle(session: Session, candidate_id: uuid.UUID) -> Settled:
     _record_proposals(session, candidate, proposals)
     ruling = decide(policy, subject.missing, proposals)
     if ruling.automatic:
+        if case is not None:
+            _close(session, case, ruling.detail)
         return _publish(session, candidate, ruling.target, ruling.reason, ruling.detail)
 
     if case is None:
@@ -163,14 +174,17 @@ def expire(session: Session, case_id: uuid.UUID) -> Settled:
     return Settled(candidate.state, version_id=candidate.version_id)
 
 
-def remind(session: Session, case_id: uuid.UUID) -> None:
+def remind(session: Session, case_id: uuid.UUID) -> Settled:
     """A case that waits long moves up in the queue and says so in the change feed."""
     case = session.get(ReviewCase, case_id, with_for_update=True)
-    if case is None or case.state != "open":
-        return
-    case.priority += 1
-    case.reminded_at = datetime.now(UTC)
-    feed.record(session, "review.overdue", "review_case", case.id, reason=case.reason)
+    if case is None:
+        raise CaseNotFoundError(f"there is no case {case_id}")
+    if case.state == "open":
+        case.priority += 1
+        case.reminded_at = datetime.now(UTC)
+        feed.record(session, "review.overdue", "review_case", case.id, reason=case.reason)
+    candidate = session.get_one(Candidate, case.candidate_id)
+    return Settled(candidate.state, version_id=candidate.version_id)
 
 
 def retarget(version_id: uuid.UUID | None, song_id: uuid.UUID | None) -> Target:
@@ -228,8 +242,8 @@ def describe(subject: Subject, item: dict[str, Any]) -> Description:
     authors = [(name, "composer") for name in subject.composers] + [(name, "lyricist") for name in subject.lyricists]
     return Description(
         title=subject.title,
-        song_titles=_names([title for title in (subject.work_title, subject.title) if title]),
-        performers=[_credit(name, "performer", joins.get(name, "")) for name in subject.performers],
+        song_titles=_titles([title for title in (subject.work_title, subject.title) if title]),
+        performers=[_credit(name, "performer", joins.get(name.name, "")) for name in subject.performers],
         authors=[_credit(name, role, "") for name, role in authors],
         kind=subject.kind,
         year=subject.year,
@@ -241,21 +255,54 @@ def describe(subject: Subject, item: dict[str, Any]) -> Description:
     )
 
 
-def _names(titles: Sequence[str]) -> list[Name]:
-    return [Name(name=title, key=title_key(title), latin=fold(title)) for title in dict.fromkeys(titles)]
+def _titles(titles: Sequence[str]) -> list[SpelledName]:
+    return [SpelledName(name=title, key=title_key(title), latin=fold(title)) for title in dict.fromkeys(titles)]
 
 
-def _credit(name: str, role: str, join_phrase: str) -> CreditName:
-    key = artist_key(name)
+def _credit(name: Name, role: str, join_phrase: str) -> CreditName:
     return CreditName(
-        name=name, key=key, latin=fold(name), role=role, join_phrase=join_phrase, traditional=song.is_traditional(name)
+        name=name.name,
+        key=name.key,
+        latin=fold(name.name),
+        role=role,
+        join_phrase=join_phrase,
+        traditional=name.traditional,
     )
 
 
 def _publish(session: Session, candidate: Candidate, target: Target, reason: str, detail: str = "") -> Settled:
     published = publish(session, candidate, target)
     set_state(candidate, published.state, reason, detail)
-    return Settled(published.state, version_id=published.version_id, song_id=published.song_id)
+    return Settled(
+        published.state,
+        version_id=published.version_id,
+        song_id=published.song_id,
+        look_again=_touched(session, candidate, published.song_id),
+    )
+
+
+def _close(session: Session, case: ReviewCase, why: str) -> None:
+    """Ends a case that new evidence settled before a moderator came to it."""
+    session.add(Decision(case_id=case.id, action="approve", actor="automation", note=why, applied_at=datetime.now(UTC)))
+    case.state = "applied"
+    case.row_version += 1
+    session.flush()
+
+
+def _touched(session: Session, candidate: Candidate, song_id: uuid.UUID) -> tuple[uuid.UUID, ...]:
+    """Candidates in review that were compared with this song or with one of its versions."""
+    of_song = select(Version.id).where(Version.song_id == song_id)
+    return tuple(
+        session.scalars(
+            select(ReviewCase.candidate_id)
+            .join(MatchProposal, MatchProposal.candidate_id == ReviewCase.candidate_id)
+            .where(ReviewCase.state == "open", ReviewCase.candidate_id != candidate.id)
+            .where(or_(MatchProposal.song_id == song_id, MatchProposal.version_id.in_(of_song)))
+            .distinct()
+            .order_by(ReviewCase.candidate_id)
+            .limit(MOST_LOOKED_AT_AGAIN)
+        )
+    )
 
 
 def _record_proposals(session: Session, candidate: Candidate, proposals: Sequence[Proposal]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,12 +30,14 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """URL of a server with the migrated database ``template_versions``; TEST_DATABASE_URL names an external one."""
     if external := os.environ.get("TEST_DATABASE_URL"):
         yield external
         return
-    data = tmp_path_factory.mktemp("postgres") / "data"
+    # Not pytest's own folder: it clears those of earlier sessions, which may still run.
+    folder = Path(tempfile.mkdtemp(prefix="versions-test-"))
+    data = folder / "data"
     postgres.prepare(data)
     port = free_port()
     with (data.parent / "log").open("wb") as log:
@@ -51,6 +55,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""Writes, one module per aggregate. Callers own the transaction."""
+"""Statements on the catalog's tables, one module per concern; each method is one transaction."""

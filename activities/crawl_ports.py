@@ -1,0 +1,212 @@
+"""The real things behind `crawlers.ports`: PostgreSQL and the object store, called in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from adapters.contract import PageRequest, RecordingItem
+from catalog.repositories.crawl_store import (
+    CandidateRow,
+    CrawlRunStore,
+    FrontierRow,
+    IncidentRow,
+    OutcomeRow,
+    SnapshotRow,
+)
+from catalog.repositories.politeness import PolitenessRepository
+from crawlers import warc
+from crawlers.errors import CONSEQUENCES
+from crawlers.ports import PageOutcome, QueuedRequest, SnapshotRecord, SnapshotRef
+
+RETRYABLE_REASONS = tuple(sorted(failure.value for failure, what in CONSEQUENCES.items() if what.retry))
+"""Failed candidates with these reasons are tried again by the next run."""
+
+_UNBUDGETED_S = 1.0
+"""How long a group without delay is left alone by the database, in seconds."""
+_BATCHED_BELOW_S = 0.05
+_BATCH_S = 0.1
+_BATCH_SLOTS = 20
+
+
+class ObjectStore(Protocol):
+    """What is needed of `media.store.ObjectStore`."""
+
+    def put_bytes(self, key: str, data: bytes, content_type: str) -> object:
+        """Stores an object, replacing one of the same key."""
+        ...
+
+
+class PostgresCrawlStore:
+    """A `crawlers.ports.CrawlStore`."""
+
+    def __init__(self, store: CrawlRunStore) -> None:
+        self._store = store
+
+    async def seed(self, requests: Sequence[QueuedRequest]) -> None:
+        """Adds the start requests; nothing happens for those already known."""
+        await asyncio.to_thread(self._store.seed, [_frontier_row(request) for request in requests])
+
+    async def take(self, limit: int, exclude: Sequence[str]) -> Sequence[QueuedRequest]:
+        """Up to ``limit`` due requests, highest priority first, without those in ``exclude``."""
+        rows = await asyncio.to_thread(self._store.take, limit, exclude)
+        return [
+            QueuedRequest(
+                row.request_key, PageRequest(row.url, row.kind, row.priority, row.context), row.depth, row.attempts
+            )
+            for row in rows
+        ]
+
+    async def next_due_in_s(self) -> float | None:
+        """Seconds until the next queued request is due (0.0: now); None when the frontier is empty."""
+        return await asyncio.to_thread(self._store.next_due_in_s)
+
+    async def commit(self, outcomes: Sequence[PageOutcome]) -> None:
+        """Persists all outcomes in one transaction."""
+        await asyncio.to_thread(self._commit, list(outcomes))
+
+    def _commit(self, outcomes: Sequence[PageOutcome]) -> None:
+        self._store.commit([_outcome_row(outcome) for outcome in outcomes])
+
+
+class WarcSnapshotStore:
+    """A `crawlers.ports.SnapshotStore`. The row of an object is written before the object: none is ever unknown."""
+
+    def __init__(self, store: CrawlRunStore, objects: ObjectStore, *, source: str, crawl_run_id: str) -> None:
+        self._store = store
+        self._objects = objects
+        self._source = source
+        self._crawl_run_id = crawl_run_id
+
+    async def write(self, records: Sequence[SnapshotRecord]) -> Sequence[SnapshotRef]:
+        """Stores the records as one WARC object and returns where each lies."""
+        return await asyncio.to_thread(self._write, list(records)) if records else []
+
+    def _write(self, records: Sequence[SnapshotRecord]) -> list[SnapshotRef]:
+        data, places = warc.write_records(records)
+        day = datetime.now(UTC).date().isoformat()
+        key = f"warc/{self._source}/{day}/{self._crawl_run_id}-{uuid.uuid4()}.warc.gz"
+        self._store.add_object(key, kind="warc", size=len(data))
+        self._objects.put_bytes(key, data, "application/warc")
+        return [SnapshotRef(key, place.offset, place.length, place.digest) for place in places]
+
+
+@dataclass(slots=True)
+class _Local:
+    """What this process holds of a group; times are monotonic seconds."""
+
+    lock: asyncio.Lock
+    free_until: float = 0.0
+    penalised_until: float = 0.0
+    next_slot: float = 0.0
+    slots: int = 0
+    delay_s: float = 1.0
+
+
+class PostgresBudget:
+    """A `crawlers.ports.PolitenessBudget` that all workers share.
+
+    Groups without delay cost one statement a second; groups with a small delay take several slots at once.
+    """
+
+    def __init__(self, repository: PolitenessRepository) -> None:
+        self._repository = repository
+        self._groups: dict[str, _Local] = {}
+
+    async def acquire(self, group: str) -> None:
+        """Returns when one request to this group may start."""
+        local = self._local(group)
+        while True:
+            async with local.lock:
+                slot = await self._next_slot(group, local)
+            wait = slot - time.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            # A penalty may have come while this slot was waited for.
+            if local.penalised_until <= time.monotonic():
+                return
+
+    async def penalise(self, group: str, seconds: float) -> None:
+        """Nobody asks this group again before so many seconds have passed."""
+        local = self._local(group)
+        local.penalised_until = max(local.penalised_until, time.monotonic() + seconds)
+        local.free_until, local.slots = 0.0, 0
+        await asyncio.to_thread(self._repository.penalise, group, seconds)
+
+    async def configure(self, group: str, *, delay_s: float) -> None:
+        """The group's delay is at least so long from now on."""
+        local = self._local(group)
+        local.free_until, local.slots = 0.0, 0
+        local.delay_s = await asyncio.to_thread(self._repository.configure, group, delay_s)
+
+    def _local(self, group: str) -> _Local:
+        return self._groups.setdefault(group, _Local(asyncio.Lock()))
+
+    async def _next_slot(self, group: str, local: _Local) -> float:
+        now = time.monotonic()
+        if local.penalised_until <= now and local.free_until > now:
+            return now
+        # Slots that passed unused are lost: used late, they would come as a burst.
+        while local.slots and local.next_slot < now - local.delay_s:
+            local.next_slot += local.delay_s
+            local.slots -= 1
+        if not local.slots:
+            wanted = 1
+            if 0 < local.delay_s < _BATCHED_BELOW_S:
+                wanted = min(math.ceil(_BATCH_S / local.delay_s), _BATCH_SLOTS)
+            reserved = await asyncio.to_thread(self._repository.reserve, group, wanted)
+            now = time.monotonic()
+            local.delay_s = reserved.delay_s
+            local.next_slot, local.slots = now + reserved.wait_s, wanted
+            if reserved.delay_s == 0 and reserved.wait_s == 0:
+                local.free_until = now + _UNBUDGETED_S
+        slot = local.next_slot
+        local.next_slot += local.delay_s
+        local.slots -= 1
+        return slot
+
+
+def _frontier_row(queued: QueuedRequest) -> FrontierRow:
+    request = queued.request
+    return FrontierRow(
+        queued.request_key,
+        request.url,
+        request.kind,
+        request.context,
+        queued.depth,
+        request.priority,
+        queued.attempts,
+    )
+
+
+def _candidate_row(item: RecordingItem) -> CandidateRow:
+    return CandidateRow(item.source_key, item.url, item.to_json(), item.digest(), item.availability.value)
+
+
+def _outcome_row(outcome: PageOutcome) -> OutcomeRow:
+    incident, snapshot = outcome.incident, outcome.snapshot
+    return OutcomeRow(
+        request_key=outcome.queued.request_key,
+        url=outcome.final_url or outcome.queued.request.url,
+        attempts=outcome.queued.attempts,
+        status=outcome.status,
+        items=[_candidate_row(item) for item in outcome.items],
+        discovered=[_frontier_row(queued) for queued in outcome.discovered],
+        incident=None
+        if incident is None
+        else IncidentRow(
+            incident.url, incident.failure.value, incident.detail, incident.status, incident.attempts, incident.final
+        ),
+        retry_in_s=outcome.retry_in_s,
+        snapshot=None
+        if snapshot is None
+        else SnapshotRow(snapshot.object_key, snapshot.offset, snapshot.length, snapshot.digest),
+        bytes_received=outcome.bytes_received,
+        latency_s=outcome.latency_s,
+    )

@@ -1,0 +1,122 @@
+"""The crawl activity: an engine, wired to the database, the object store and the shared budget."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from crawlers.files import crawl_files
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities import messages as m
+from activities.crawl_ports import PostgresCrawlStore, WarcSnapshotStore
+from activities.heartbeats import with_heartbeats
+from activities.resources import Resources
+from adapters.contract import Adapter, Engine, UnknownAdapterError, get_adapter
+from catalog.models import RUN_FINAL_STATES, CrawlRun
+from catalog.repositories.crawl_store import CrawlRunStore
+from crawlers import engine
+from crawlers.errors import CONSEQUENCES
+from crawlers.guard import AddressGuard
+from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress
+
+RETRIED_REASONS = [failure.value for failure, consequence in CONSEQUENCES.items() if consequence.retry]
+"""A candidate that failed for one of these is tried again by the next run."""
+
+
+class CrawlActivities:
+    """Runs on the task queue of its adapter."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._database = resources.database
+
+    @activity.defn(name="crawl")
+    async def crawl(self, message: m.CrawlInput) -> m.CrawlResult:
+        run_id = uuid.UUID(message.crawl_run_id)
+        run = await asyncio.to_thread(self._load, run_id)
+        if run.crawled_at is not None or run.state in RUN_FINAL_STATES:
+            return m.CrawlResult(complete=True)
+        try:
+            adapter = get_adapter(run.spec["adapter"])
+        except UnknownAdapterError as error:
+            raise ApplicationError(str(error), type="unknown_source", non_retryable=True) from error
+        job = job_of(run, adapter, self._resources.user_agent)
+        progress = CrawlProgress()
+        stop = asyncio.Event()
+        try:
+            complete = await with_heartbeats(
+                self._engine(run, job, adapter, progress, stop), details=lambda: asdict(progress), stop=stop
+            )
+        except ValueError as error:  # a seed that the adapter cannot understand
+            raise ApplicationError(str(error), type="bad_seed", non_retryable=True) from error
+        if complete:
+            await asyncio.to_thread(self._crawled, run_id)
+        return m.CrawlResult(complete, progress.pages, progress.items)
+
+    def _engine(
+        self, run: CrawlRun, job: CrawlJob, adapter: Adapter, progress: CrawlProgress, stop: asyncio.Event
+    ) -> Any:
+        record = CrawlRunStore(
+            self._database,
+            run.id,
+            source=run.source,
+            audio_policy=run.spec["audio"],
+            trust=float(run.spec["trust"]),
+            retryable=RETRIED_REASONS,
+        )
+        store = PostgresCrawlStore(record)
+        if adapter.engine is Engine.FILES:
+            return crawl_files(job, adapter, store=store, progress=progress, stop=stop)
+        return engine.crawl(
+            job,
+            adapter,
+            store=store,
+            snapshots=WarcSnapshotStore(record, self._resources.objects, source=run.source, crawl_run_id=str(run.id)),
+            budget=self._resources.budget,
+            guard=AddressGuard(job.allow_private),
+            progress=progress,
+            stop=stop,
+        )
+
+    def _load(self, run_id: uuid.UUID) -> CrawlRun:
+        with self._database.transaction() as session:
+            return session.get_one(CrawlRun, run_id)
+
+    def _crawled(self, run_id: uuid.UUID) -> None:
+        with self._database.transaction() as session:
+            run = session.get_one(CrawlRun, run_id, with_for_update=True)
+            run.crawled_at = run.crawled_at or datetime.now(UTC)
+
+
+def job_of(run: CrawlRun, adapter: Adapter, user_agent: str) -> CrawlJob:
+    """The crawl job of a run, from the campaign's entry that it carries."""
+    spec = run.spec
+    politeness = spec.get("politeness", {})
+    limits = dict(spec.get("limits", {}))
+    if "timeout" in limits:
+        limits["timeout_s"] = limits.pop("timeout")
+    default = adapter.politeness
+    return CrawlJob(
+        crawl_run_id=str(run.id),
+        source=run.source,
+        adapter=spec["adapter"],
+        seeds=spec.get("seeds", ()),
+        search=spec.get("search", ()),
+        follow=spec.get("follow", ()),
+        options=spec.get("options", {}),
+        limits=CrawlLimits(**limits),
+        delay_s=_or(politeness.get("delay"), default.delay_s),
+        concurrency=_or(politeness.get("concurrency"), default.concurrency),
+        respect_robots=_or(politeness.get("robots"), default.respect_robots),
+        allow_private=spec.get("allow_private", ()),
+        user_agent=user_agent,
+    )
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value

@@ -1,0 +1,265 @@
+"""The steps of one candidate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import random
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities import messages as m
+from activities.heartbeats import with_heartbeats
+from activities.resources import Resources
+from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, StoredObject
+from crawlers.download import download, local_path
+from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
+from crawlers.guard import AddressGuard
+from crawlers.politeness import server_group
+from identity.recording.index import TermTable
+from identity.recording.items import fingerprint_bytes
+from media.analysis import analyse
+from media.types import AudioError, AudioFeatures
+from moderation import settlement
+from moderation.settlement import Settled, set_state
+
+MAX_FETCH_ATTEMPTS = 5
+MAX_BACKOFF_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Audio:
+    """What is to be fetched, and within which bounds."""
+
+    url: str
+    policy: str
+    allow_private: tuple[str, ...]
+    max_bytes: int
+    timeout_s: float
+    delay_s: float
+
+
+class IngestActivities:
+    """Audio is fetched and understood first; then one transaction settles what it is."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._database = resources.database
+
+    # -- audio -------------------------------------------------------------------------------------------------------
+
+    @activity.defn(name="fetch_and_fingerprint")
+    async def fetch_and_fingerprint(self, message: m.CandidateInput) -> m.MediaResult:
+        candidate_id = uuid.UUID(message.candidate_id)
+        audio = await asyncio.to_thread(self._what_to_fetch, candidate_id)
+        if isinstance(audio, m.MediaResult):
+            return audio
+        try:
+            await with_heartbeats(self._take_in(candidate_id, audio))
+        except FetchError as error:
+            return await asyncio.to_thread(self._fetch_failed, candidate_id, error)
+        except AudioError as error:
+            await asyncio.to_thread(self._end, candidate_id, "failed", error.code, f"{error.detail} {error.remedy}")
+            return m.MediaResult("settled")
+        return m.MediaResult("ready")
+
+    def _what_to_fetch(self, candidate_id: uuid.UUID) -> _Audio | m.MediaResult:
+        with self._database.transaction() as session:
+            candidate = session.get_one(Candidate, candidate_id)
+            if candidate.state in FINAL_STATES:
+                return m.MediaResult("settled")
+            url = candidate.item.get("audio_url")
+            done = select(AudioFingerprint.id).where(AudioFingerprint.candidate_id == candidate_id)
+            if not url or candidate.audio_policy == "none" or session.scalar(done) is not None:
+                return m.MediaResult("ready")
+            run = session.get(CrawlRun, candidate.crawl_run_id) if candidate.crawl_run_id else None
+            spec: dict[str, Any] = run.spec if run else {}
+            limits = spec.get("limits", {})
+            return _Audio(
+                url,
+                candidate.audio_policy,
+                tuple(spec.get("allow_private", ())),
+                int(limits.get("max_audio_bytes", 200_000_000)),
+                float(limits.get("timeout", 30.0)),
+                float(spec.get("politeness", {}).get("delay") or 0.0),
+            )
+
+    async def _take_in(self, candidate_id: uuid.UUID, audio: _Audio) -> None:
+        with self._temporary_folder() as folder:
+            if audio.url.startswith("file:"):
+                path = await asyncio.to_thread(local_path, audio.url)
+            else:
+                await self._resources.budget.configure(server_group(audio.url), delay_s=audio.delay_s)
+                downloaded = await download(
+                    audio.url,
+                    folder / "audio",
+                    guard=AddressGuard(audio.allow_private),
+                    budget=self._resources.budget,
+                    max_bytes=audio.max_bytes,
+                    timeout_s=audio.timeout_s,
+                    user_agent=self._resources.user_agent,
+                )
+                path = downloaded.path
+            async with self._resources.analysis:
+                features = await asyncio.to_thread(analyse, path, max_seconds=self._resources.max_audio_seconds)
+            sha256 = await asyncio.to_thread(_sha256, path)
+            key = None
+            if audio.policy == "store":
+                key = f"audio/{sha256[:2]}/{sha256}"
+                await asyncio.to_thread(self._store, key, path, features)
+            await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key)
+
+    @contextlib.contextmanager
+    def _temporary_folder(self) -> Iterator[Path]:
+        self._resources.temporary.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._resources.temporary, prefix="ingest-") as folder:
+            yield Path(folder)
+
+    def _store(self, key: str, path: Path, features: AudioFeatures) -> None:
+        """Row first, object second: an object that no row knows cannot come to be. The same audio has the same key."""
+        with self._database.transaction() as session:
+            session.execute(
+                insert(StoredObject)
+                .values(key=key, kind="audio", size=path.stat().st_size)
+                .on_conflict_do_nothing(index_elements=["key"])
+            )
+        self._resources.objects.put_file(key, path, _content_type(features.info.container))
+
+    def _record_audio(self, candidate_id: uuid.UUID, features: AudioFeatures, sha256: str, key: str | None) -> None:
+        with self._database.transaction() as session:
+            candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
+            if candidate.state in FINAL_STATES:
+                return
+            candidate.audio = {**asdict(features.info), "loudness_db": round(max(features.loudness, -200.0), 1)}
+            candidate.duration_s = features.info.duration_s
+            candidate.waveform = [round(peak, 3) for peak in features.waveform]
+            candidate.audio_sha256 = sha256
+            candidate.audio_object = key
+            candidate.fetched_at = datetime.now(UTC)
+            set_state(candidate, "fingerprinted", "new", waiting_on="worker")
+            if key is not None:
+                session.execute(update(StoredObject).where(StoredObject.key == key).values(state="kept"))
+            session.execute(delete(AudioFingerprint).where(AudioFingerprint.candidate_id == candidate_id))
+            fingerprint = AudioFingerprint(
+                candidate_id=candidate_id,
+                duration_s=features.info.duration_s,
+                items=fingerprint_bytes(features.fingerprint),
+            )
+            session.add(fingerprint)
+            session.flush()
+            TermTable().add(session, fingerprint.id, features.fingerprint)
+
+    def _fetch_failed(self, candidate_id: uuid.UUID, error: FetchError) -> m.MediaResult:
+        """The failure's class decides: ask again later (Temporal keeps the time), or the end."""
+        consequence = CONSEQUENCES[error.failure]
+        attempt = activity.info().attempt
+        if consequence.retry and attempt < MAX_FETCH_ATTEMPTS:
+            wait_s = error.retry_after_s or min(MAX_BACKOFF_S, 2.0**attempt) * random.uniform(0.75, 1.25)  # noqa: S311
+            with self._database.transaction() as session:
+                candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
+                candidate.attempts = attempt
+                set_state(
+                    candidate,
+                    candidate.state,
+                    error.failure.value,
+                    error.detail,
+                    waiting_on="source",
+                    next_attempt_at=datetime.now(UTC) + timedelta(seconds=wait_s),
+                )
+            raise ApplicationError(
+                error.detail, type=error.failure.value, next_retry_delay=timedelta(seconds=wait_s)
+            ) from error
+        state = "unavailable" if consequence.gone or error.failure in _UNAVAILABLE else "failed"
+        self._end(candidate_id, state, error.failure.value, f"{error.detail} {consequence.remedy}")
+        return m.MediaResult("settled")
+
+    def _end(self, candidate_id: uuid.UUID, state: str, reason: str, detail: str) -> None:
+        with self._database.transaction() as session:
+            candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
+            if candidate.state not in FINAL_STATES:
+                set_state(candidate, state, reason, detail)
+
+    # -- identity and moderation ---------------------------------------------------------------------------------------
+
+    @activity.defn(name="settle")
+    def settle(self, message: m.CandidateInput) -> m.SettleResult:
+        with self._database.transaction() as session:
+            settled = settlement.settle(session, uuid.UUID(message.candidate_id))
+        return m.SettleResult(
+            settled.state,
+            _text(settled.case_id),
+            settled.remind_after_s,
+            settled.expire_after_s,
+            [str(each) for each in settled.look_again],
+        )
+
+    @activity.defn(name="apply_decision")
+    def apply_decision(self, message: m.ApplyDecisionInput) -> m.DecideResult:
+        with self._database.transaction() as session:
+            return _result(settlement.apply_decision(session, uuid.UUID(message.case_id)))
+
+    @activity.defn(name="remind_moderators")
+    def remind_moderators(self, message: m.CaseInput) -> m.DecideResult:
+        with self._database.transaction() as session:
+            return _result(settlement.remind(session, uuid.UUID(message.case_id)))
+
+    @activity.defn(name="expire_case")
+    def expire_case(self, message: m.CaseInput) -> m.DecideResult:
+        with self._database.transaction() as session:
+            return _result(settlement.expire(session, uuid.UUID(message.case_id)))
+
+    @activity.defn(name="give_up")
+    def give_up(self, message: m.GiveUpInput) -> None:
+        self._end(uuid.UUID(message.candidate_id), "failed", "internal_error", message.detail)
+
+
+_UNAVAILABLE = {
+    FailureClass.AUTH_REQUIRED,
+    FailureClass.AGE_RESTRICTED,
+    FailureClass.GEO_BLOCKED,
+    FailureClass.PRIVATE,
+    FailureClass.FORBIDDEN,
+}
+
+_CONTENT_TYPES = {
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "wav": "audio/wav",
+    "mov,mp4,m4a,3gp,3g2,mj2": "audio/mp4",
+    "matroska,webm": "audio/webm",
+    "aiff": "audio/aiff",
+}
+
+
+def _content_type(container: str) -> str:
+    return _CONTENT_TYPES.get(container, "application/octet-stream")
+
+
+def _result(settled: Settled) -> m.DecideResult:
+    return m.DecideResult(
+        settled.state,
+        _text(settled.version_id),
+        _text(settled.song_id),
+        [str(each) for each in settled.look_again],
+    )
+
+
+def _text(value: uuid.UUID | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

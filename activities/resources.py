@@ -1,0 +1,25 @@
+"""What the activities of one worker share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from activities.crawl_ports import PostgresBudget
+from catalog.database import Database
+from media.store import ObjectStore
+
+
+@dataclass(slots=True)
+class Resources:
+    """``temporary``: a folder for downloads; ``analysis``: one slot per core, for FFmpeg."""
+
+    database: Database
+    objects: ObjectStore
+    budget: PostgresBudget
+    temporary: Path
+    user_agent: str = "VersionsBot/0.1"
+    max_audio_seconds: float = 7200.0
+    analysis: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))

@@ -1,0 +1,1 @@
+"""Campaign files, their record, and what can be said about their runs."""

@@ -1,0 +1,186 @@
+"""What a campaign would cost before it runs: requests, bytes and hours under its budget."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from croniter import croniter
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from catalog.campaigns import repository
+from catalog.campaigns.spec import CampaignSpec, Schedule, SourceSpec
+from catalog.models import Campaign, CrawlRun, FrontierRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a look at the site told. ``requests``: expected in all; ``bytes_per_request``: mean size of a page."""
+
+    requests: int
+    bytes_per_request: float
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """The expected cost of one source.
+
+    Attributes:
+        basis: ``last_run``, ``sample``, or ``limit`` (nothing is known: the figures are the most that may happen).
+        requests: expected, or at most.
+        bytes: expected; None when unknown.
+        hours: at least so long under delay and concurrency; for ``limit``, if the limit is reached.
+        note: the same for people.
+        last: what the last run did (``requests, bytes, hours, items``), None without one.
+        changes: the source's settings against those of its last run.
+    """
+
+    source: str
+    adapter: str
+    basis: str
+    requests: int
+    bytes: int | None
+    hours: float
+    note: str
+    last: dict[str, Any] | None
+    changes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``change``: what applying would do (``created, changed, unchanged``), ``difference``: line by line."""
+
+    campaign: str
+    change: str
+    difference: list[str]
+    sources: list[SourcePlan]
+    next_starts: list[datetime]
+
+    @property
+    def hours(self) -> float:
+        """Sources run side by side: the longest counts."""
+        return max((each.hours for each in self.sources), default=0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            **asdict(self),
+            "next_starts": [each.isoformat() for each in self.next_starts],
+            "requests": sum(each.requests for each in self.sources),
+            "hours": self.hours,
+        }
+
+
+def plan(
+    session: Session, spec: CampaignSpec, samples: Mapping[str, Sample] | None = None, now: datetime | None = None
+) -> Plan:
+    """The plan of a campaign, stored or not; nothing is changed. ``samples`` by source name; ``now``: UTC."""
+    stored = session.scalar(select(Campaign).where(Campaign.name == spec.name))
+    record = spec.record()
+    difference: list[str] = []
+    change = "created"
+    if stored is not None:
+        difference = repository.difference(stored.spec, record)
+        change = "changed" if difference or stored.state == "deleted" else "unchanged"
+    sources = []
+    for source, entry in zip(spec.sources, record["sources"], strict=True):
+        last = _last_run(session, stored, source.name) if stored is not None else None
+        current = {**entry, "allow_private": record["allow_private"], "approval": record["approval"]}
+        sources.append(_source(session, source, current, last, (samples or {}).get(source.name)))
+    return Plan(spec.name, change, difference, sources, next_starts(spec.schedule, now=now))
+
+
+def next_starts(schedule: Schedule | None, count: int = 3, now: datetime | None = None) -> list[datetime]:
+    """The next starts of a schedule, UTC, soonest first; intervals count from the epoch, as Temporal's do."""
+    moment = now or datetime.now(UTC)
+    if schedule is None:
+        return []
+    if schedule.every is not None:
+        passed = moment.timestamp() // schedule.every
+        return [datetime.fromtimestamp((passed + step) * schedule.every, UTC) for step in range(1, count + 1)]
+    assert schedule.cron is not None
+    zone = zoneinfo.ZoneInfo(schedule.timezone or "UTC")
+    times = croniter(schedule.cron, moment.astimezone(zone))
+    return [times.get_next(datetime).astimezone(UTC) for _ in range(count)]
+
+
+def _source(
+    session: Session, source: SourceSpec, entry: dict[str, Any], last: CrawlRun | None, sample: Sample | None
+) -> SourcePlan:
+    most, delay = source.limits.max_pages, source.politeness.delay or 0.0
+    facts, service_s = _facts(session, last) if last is not None else (None, 0.0)
+    size: int | None = None
+    if facts is not None and facts["requests"]:
+        basis, requests = "last_run", min(int(facts["requests"]), most)
+        size = int(facts["bytes"] * requests / facts["requests"])
+        note = f"as the last run: {facts['requests']} requests, {facts['items']} items"
+        if facts["state"] not in ("finished",):
+            note = f"the last run was {facts['state']} after {facts['requests']} requests: expect at least that"
+    elif sample is not None:
+        basis, requests = "sample", min(sample.requests, most)
+        size = int(sample.bytes_per_request * requests)
+        note = f"from a sample: {sample.requests} requests"
+    else:
+        basis, requests, note = "limit", most, f"no earlier run: at most {most} requests"
+    concurrency = source.politeness.concurrency or 1
+    seconds = max(delay * max(requests - 1, 0), service_s * requests / concurrency)
+    changes = []
+    if last is not None:
+        before = {key: value for key, value in last.spec.items() if key not in ("campaign", "revision")}
+        changes = repository.difference(before, entry)
+    return SourcePlan(
+        source=source.name,
+        adapter=source.adapter or source.name,
+        basis=basis,
+        requests=requests,
+        bytes=size,
+        hours=seconds / 3600,
+        note=note,
+        last=facts,
+        changes=changes,
+    )
+
+
+def _last_run(session: Session, campaign: Campaign, source: str) -> CrawlRun | None:
+    return session.scalar(
+        select(CrawlRun)
+        .where(
+            CrawlRun.campaign_id == campaign.id,
+            CrawlRun.source == source,
+            CrawlRun.state.in_(("finished", "stopped")),
+        )
+        .order_by(CrawlRun.id.desc())
+        .limit(1)
+    )
+
+
+def _facts(session: Session, run: CrawlRun) -> tuple[dict[str, Any], float]:
+    """What a run did, and the mean seconds that one request took beyond waiting for its turn."""
+    counters = run.counters
+    requests = int(counters.get("requests", 0))
+    if not requests:
+        requests = (
+            session.scalar(
+                select(func.count()).where(FrontierRequest.crawl_run_id == run.id, FrontierRequest.state != "queued")
+            )
+            or 0
+        )
+    end = run.crawled_at or run.finished_at
+    took = max((end - run.started_at) / timedelta(seconds=1), 0.0) if end and run.started_at else 0.0
+    politeness = run.spec.get("politeness", {})
+    delay, concurrency = float(politeness.get("delay") or 0.0), int(politeness.get("concurrency") or 1)
+    # A crawl that its delay held back says nothing of the server's own speed.
+    bound_by_delay = took <= delay * requests * 1.2
+    service_s = 0.0 if bound_by_delay or not requests else took * concurrency / requests
+    facts = {
+        "state": run.state,
+        "requests": requests,
+        "bytes": int(counters.get("bytes", 0)),
+        "items": int(counters.get("items", 0)),
+        "hours": took / 3600,
+    }
+    return facts, service_s

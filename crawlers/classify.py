@@ -1,0 +1,112 @@
+"""From what was seen (a status, an exception, a content type) to a failure class, and when to ask again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from scrapy import exceptions as scrapy_errors
+
+from crawlers.errors import FailureClass, FetchError
+
+MAX_RETRY_AFTER_S = 3600.0
+
+_BY_STATUS = {
+    401: FailureClass.AUTH_REQUIRED,
+    403: FailureClass.FORBIDDEN,
+    404: FailureClass.NOT_FOUND,
+    407: FailureClass.CONNECTION,
+    408: FailureClass.TIMEOUT,
+    410: FailureClass.GONE,
+    425: FailureClass.TRANSIENT,
+    429: FailureClass.RATE_LIMITED,
+    451: FailureClass.GEO_BLOCKED,
+}
+
+
+def failure_of_status(status: int) -> FailureClass | None:
+    """The failure class of an HTTP status; None for success. Unlisted 4xx: the site refuses the request."""
+    if 200 <= status < 300:
+        return None
+    if status >= 500:
+        return FailureClass.SERVER_ERROR
+    if status >= 400:
+        return _BY_STATUS.get(status, FailureClass.FORBIDDEN)
+    return FailureClass.WRONG_TYPE
+
+
+def failure_of_exception(error: BaseException) -> FetchError:
+    """The same for what a download raised."""
+    if isinstance(error, FetchError):
+        return error
+    detail = (str(error) or type(error).__name__)[:500]
+    if isinstance(error, scrapy_errors.DownloadTimeoutError | asyncio.TimeoutError):
+        return FetchError(FailureClass.TIMEOUT, detail)
+    if isinstance(error, scrapy_errors.IgnoreRequest):
+        # Of the middlewares in use only HttpCompressionMiddleware raises it: a body that unpacks beyond the limit.
+        return FetchError(FailureClass.TOO_LARGE, detail)
+    if isinstance(error, scrapy_errors.UnsupportedURLSchemeError | scrapy_errors.NotSupported):
+        return FetchError(FailureClass.ADDRESS_BLOCKED, detail)
+    if isinstance(
+        error,
+        scrapy_errors.CannotResolveHostError
+        | scrapy_errors.DownloadConnectionRefusedError
+        | scrapy_errors.DownloadFailedError
+        | scrapy_errors.ResponseDataLossError
+        | OSError,
+    ):
+        return FetchError(FailureClass.CONNECTION, detail)
+    return FetchError(FailureClass.TRANSIENT, f"{type(error).__name__}: {detail}")
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Retry-After (seconds or an HTTP date) in seconds from now, at most an hour; None where absent or unreadable."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        seconds = float(value[:12])
+    else:
+        try:
+            moment = parsedate_to_datetime(value)
+        except (ValueError, TypeError, OverflowError):
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential backoff with equal jitter: half of ``base_s * 2**(attempt - 1)`` is fixed, half is random."""
+
+    base_s: float = 1.0
+    cap_s: float = 300.0
+
+    def delay_s(self, attempt: int) -> float:
+        """Seconds to wait after failed attempt number ``attempt`` (1, 2, …)."""
+        full = min(self.base_s * 2.0 ** min(attempt - 1, 30), self.cap_s)
+        return full * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, hides nothing
+
+
+_READABLE = ("text/", "application/xhtml", "application/xml", "application/json", "application/javascript")
+_UNTOLD = ("", "application/octet-stream", "binary/octet-stream", "application/gzip", "application/x-gzip")
+
+
+def is_page_type(content_type: str) -> bool | None:
+    """Whether a content type is one an adapter can read (HTML, XML, JSON, text); None: only the body can tell."""
+    essence = content_type.partition(";")[0].strip().lower()
+    if essence in _UNTOLD:
+        return None
+    return essence.startswith(_READABLE) or essence.endswith(("+xml", "+json"))
+
+
+def looks_like_page(body: bytes) -> bool:
+    """Whether a body of untold type begins like HTML, XML or JSON (or is empty)."""
+    start = body[:512].removeprefix(b"\xef\xbb\xbf").lstrip()
+    return not start or start[:1] in (b"<", b"{", b"[") or start[:2] in (b"\xff\xfe", b"\xfe\xff")

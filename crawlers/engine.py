@@ -1,0 +1,105 @@
+"""The crawl engine: Scrapy, inside a running asyncio loop, against the ports of `crawlers.ports`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from scrapy.crawler import Crawler
+
+from adapters.contract import Adapter, Engine
+from crawlers.classify import Backoff
+from crawlers.ports import CrawlJob, CrawlProgress, CrawlStore, PolitenessBudget, SnapshotStore, StopSignal
+from crawlers.scrapy_parts.run import Guard, Run
+from crawlers.scrapy_parts.settings import scrapy_settings
+from crawlers.scrapy_parts.spider import AdapterSpider
+
+STOP_CHECK_S = 0.2
+SHUTDOWN_S = 20.0
+
+logger = logging.getLogger(__name__)
+
+
+async def crawl(
+    job: CrawlJob,
+    adapter: Adapter,
+    *,
+    store: CrawlStore,
+    snapshots: SnapshotStore,
+    budget: PolitenessBudget,
+    guard: Guard,
+    progress: CrawlProgress,
+    stop: StopSignal,
+    backoff: Backoff | None = None,
+) -> bool:
+    """Crawls until the frontier is exhausted (True; also when ``limits.max_pages`` is reached) or stopped (False).
+
+    ``progress.pages`` counts towards ``limits.max_pages``, so that an attempt can go on from an earlier one's count.
+    Several crawls may run in one loop. Cancelling ends the requests and the browser; what was not committed stays in
+    the frontier.
+
+    Raises ValueError for an adapter of another engine and for bad seeds; whatever the store, the snapshots or the
+    budget raise ends the crawl and is raised here. A page that fails never does.
+    """
+    if adapter.engine not in (Engine.HTTP, Engine.BROWSER):
+        raise ValueError(f"adapter {adapter.name!r}: engine {adapter.engine.value!r} is not crawled over HTTP")
+    run = Run(
+        job,
+        adapter,
+        store=store,
+        snapshots=snapshots,
+        budget=budget,
+        guard=guard,
+        progress=progress,
+        backoff=backoff or Backoff(),
+    )
+    await run.seed()
+    crawler = Crawler(AdapterSpider, scrapy_settings(job, rendered=run.rendered))
+    scrapy_task = asyncio.create_task(crawler.crawl_async(run=run), name=f"scrapy {job.crawl_run_id}")
+    writer_task = asyncio.create_task(run.writer.run(), name=f"writer {job.crawl_run_id}")
+    writer_task.add_done_callback(lambda task: _writer_done(run, task))
+    watch_task = asyncio.create_task(_watch(run, stop), name=f"stop watch {job.crawl_run_id}")
+    try:
+        # Scrapy swallows a cancellation of its own task without closing anything, so it never sees ours.
+        await asyncio.shield(scrapy_task)
+        run.writer.close()
+        if run.error is None:
+            await asyncio.shield(writer_task)
+    finally:
+        watch_task.cancel()
+        if not (scrapy_task.done() and writer_task.done()):
+            run.abort()
+            await _uninterrupted(_shut_down(scrapy_task, writer_task))
+    if run.error is not None:
+        raise run.error
+    return run.exhausted
+
+
+def _writer_done(run: Run, task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        run.fail(error)
+
+
+async def _watch(run: Run, stop: StopSignal) -> None:
+    while not stop.is_set():  # noqa: ASYNC110 - the port has nothing to wait for
+        await asyncio.sleep(STOP_CHECK_S)
+    run.stop()
+
+
+async def _shut_down(scrapy_task: asyncio.Task[None], writer_task: asyncio.Task[None]) -> None:
+    writer_task.cancel()
+    _, late = await asyncio.wait({scrapy_task, writer_task}, timeout=SHUTDOWN_S)
+    for task in late:
+        logger.error("%s does not end", task.get_name())
+        task.cancel()
+
+
+async def _uninterrupted(coroutine: object) -> None:
+    """Finishes the clean-up even when the caller is cancelled again meanwhile."""
+    task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                return

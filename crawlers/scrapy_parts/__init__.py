@@ -1,0 +1,1 @@
+"""The parts that plug into Scrapy: scheduler, spider, download handlers, settings."""

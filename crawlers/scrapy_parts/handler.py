@@ -1,0 +1,188 @@
+"""The download handler: what happens to a request on its way to the network, in this order, for each redirect again:
+address guard, robots.txt, politeness budget, transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urldefrag, urljoin
+
+from scrapy import Request
+from scrapy.core.downloader.handlers.base import BaseDownloadHandler
+from scrapy.exceptions import DownloadCancelledError
+
+from crawlers.browser import MISSING
+from crawlers.classify import retry_after_s
+from crawlers.errors import FailureClass, FetchError
+from crawlers.robots import RobotsAnswer, RobotsRules
+from crawlers.scrapy_parts.spider import run_of
+from crawlers.scrapy_parts.transport import GuardedHttpHandler
+from crawlers.urls import origin, server_group
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+    from scrapy.http import Response
+
+    from crawlers.scrapy_parts.chromium import ChromiumHandler
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_ROBOTS_REDIRECTS = 5
+
+
+class PageHandler(BaseDownloadHandler):
+    """One per crawl, for both schemes, so that there is one connection pool and at most one browser."""
+
+    lazy = False
+
+    def __init__(self, crawler: Crawler) -> None:
+        super().__init__(crawler)
+        self._run = run_of(crawler)
+        job = self._run.job
+        self._http = GuardedHttpHandler(crawler)
+        self._browser: ChromiumHandler | None = None
+        self._robots = RobotsRules(
+            self._fetch_robots,
+            job.user_agent,
+            self._slow_down,
+            max_attempts=job.limits.max_attempts,
+            backoff=self._run.backoff,
+        )
+        self._configured: set[str] = set()
+        self._waiting: set[asyncio.Task[object]] = set()
+        self._sending: set[asyncio.Task[object]] = set()
+        self._closed = False
+        if self._run.rendered:
+            # Only then: Playwright costs 40 MB and half a second to import.
+            from crawlers.scrapy_parts.chromium import ChromiumHandler
+
+            self._browser = ChromiumHandler(crawler)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> PageHandler:
+        """Scrapy's constructor."""
+        run = run_of(crawler)
+        if run.handler is None:
+            run.handler = cls(crawler)
+        return run.handler
+
+    def cancel_waiting(self) -> None:
+        """Ends the requests that only wait for robots.txt or their turn."""
+        for task in self._waiting:
+            task.cancel()
+
+    def cancel_all(self) -> None:
+        """Ends every request."""
+        for task in (*self._waiting, *self._sending):
+            task.cancel()
+
+    async def download_request(self, request: Request) -> Response:
+        """The answer after redirects. Raises FetchError or Scrapy's download errors."""
+        if self._run.stopping:
+            raise DownloadCancelledError("the crawl stops")
+        if self._browser is not None and self._browser.executable is None:
+            raise FetchError(FailureClass.BROWSER_MISSING, MISSING)
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            return await self._follow(request, task)
+        except asyncio.CancelledError:
+            if self._run.stopping:
+                raise DownloadCancelledError("the crawl stops") from None
+            raise
+        finally:
+            self._waiting.discard(task)
+            self._sending.discard(task)
+
+    async def _follow(self, request: Request, task: asyncio.Task[object]) -> Response:
+        url = request.url
+        visited = {url}
+        hop = request
+        started = time.monotonic()
+        while True:
+            self._sending.discard(task)
+            self._waiting.add(task)
+            await self._admit(url, check_robots=self._run.job.respect_robots)
+            self._waiting.discard(task)
+            self._sending.add(task)
+            self._run.progress.requests += 1
+            if self._browser is not None:
+                response: Response = await self._browser.download_request(request)
+                if self._run.job.respect_robots and response.url != url:
+                    await self._robots.check(response.url)
+            else:
+                response = await self._http.download_request(hop)
+            size = len(response.body)
+            request.meta["bytes_received"] = request.meta.get("bytes_received", 0) + size
+            request.meta["download_latency"] = time.monotonic() - started
+            self._run.progress.bytes += size
+            if response.status not in _REDIRECTS or not (location := response.headers.get("Location")):
+                return response
+            url = _target(url, location)
+            if url in visited:
+                raise FetchError(FailureClass.REDIRECT_LOOP, f"comes back to {url}", status=response.status)
+            if len(visited) > self._run.job.limits.max_redirects:
+                limit = self._run.job.limits.max_redirects
+                raise FetchError(FailureClass.REDIRECT_LOOP, f"more than {limit} redirects", status=response.status)
+            visited.add(url)
+            hop = self._hop(url, request)
+
+    def _hop(self, url: str, request: Request) -> Request:
+        try:
+            return request.replace(url=url)
+        except ValueError as error:
+            raise FetchError(FailureClass.ADDRESS_BLOCKED, f"redirect to {url[:200]!r}: {error}") from None
+
+    async def _admit(self, url: str, *, check_robots: bool) -> None:
+        await self._run.guard.check(url)
+        try:
+            group = server_group(url)
+        except ValueError as error:
+            raise FetchError(FailureClass.ADDRESS_BLOCKED, f"{url[:200]!r}: {error}") from None
+        if group not in self._configured:
+            self._configured.add(group)
+            await self._run.budget.configure(group, delay_s=self._run.job.delay_s)
+        if check_robots:
+            await self._robots.check(url)
+        await self._run.budget.acquire(group)
+
+    async def _slow_down(self, url: str, delay_s: float) -> None:
+        await self._run.budget.configure(server_group(url), delay_s=delay_s)
+
+    async def _fetch_robots(self, url: str) -> RobotsAnswer:
+        for _ in range(_ROBOTS_REDIRECTS + 1):
+            await self._admit(url, check_robots=False)
+            self._run.progress.requests += 1
+            request = Request(url, headers={"Accept-Encoding": "identity"}, meta={"robots": True})
+            request.meta["download_timeout"] = self._run.job.limits.timeout_s
+            response = await self._http.download_request(request)
+            self._run.progress.bytes += len(response.body)
+            if response.status in _REDIRECTS and (location := response.headers.get("Location")):
+                url = _target(url, location)
+                continue
+            wait = {"retry-after": (response.headers.get("Retry-After") or b"").decode("latin-1")}
+            return RobotsAnswer(response.status, response.body, retry_after_s(wait))
+        return RobotsAnswer(404, b"")  # RFC 9309, 2.3.1.2: too many redirects count as no robots.txt
+
+    async def close(self) -> None:
+        """Closes connections and browser. May be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._http.close()
+        finally:
+            if self._browser is not None:
+                await self._browser.close()
+
+
+def _target(url: str, location: bytes) -> str:
+    """Where a Location header leads. Raises FetchError for what is no URL."""
+    try:
+        text = location.decode("utf-8", "replace").strip()
+        target, _ = urldefrag(urljoin(url, text))
+        origin(target)
+    except ValueError as error:
+        raise FetchError(FailureClass.ADDRESS_BLOCKED, f"redirect to {location[:200]!r}: {error}") from None
+    return target

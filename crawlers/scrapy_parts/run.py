@@ -1,0 +1,479 @@
+"""The state of one crawl in this process: what is held in memory, what became of each request.
+
+Memory is bounded: at most `CAPACITY` requests are held (waiting, in flight, or finished and not yet committed); the
+frontier itself stays in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from scrapy import Request
+from scrapy.exceptions import DownloadCancelledError
+from scrapy.utils.gz import gunzip
+
+from adapters.contract import Adapter, Engine, ExtractionError, Page, PageRequest, RecordingItem, SourceQuery
+from crawlers.classify import (
+    Backoff,
+    failure_of_exception,
+    failure_of_status,
+    is_page_type,
+    looks_like_page,
+    retry_after_s,
+)
+from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
+from crawlers.ports import (
+    CrawlJob,
+    CrawlProgress,
+    CrawlStore,
+    Incident,
+    PageOutcome,
+    PolitenessBudget,
+    QueuedRequest,
+    SnapshotRecord,
+    SnapshotStore,
+)
+from crawlers.traps import TrapDetector
+from crawlers.urls import request_key, server_group
+from crawlers.writer import GroupWriter
+
+if TYPE_CHECKING:
+    from scrapy.http import Response
+
+    from crawlers.scrapy_parts.handler import PageHandler
+
+PREFETCH = 128
+"""Requests taken from the store at once."""
+LOW_WATER = 64
+"""Fewer waiting requests than this: more are taken."""
+CAPACITY = 512
+MAX_UNCOMMITTED_BYTES = 64_000_000
+MAX_KNOWN = 50_000
+"""Links remembered as already handed to the store, so that a menu on every page is not sent again and again."""
+MAX_TOO_DEEP = 20
+MAX_ERROR_BODY = 64 * 1024
+_RECHECK_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Guard(Protocol):
+    """Decides which addresses a URL may be fetched from."""
+
+    async def check(self, url: str) -> list[str]:
+        """The IP addresses that may be connected to. Raises FetchError address_blocked."""
+
+
+class Run:
+    """One crawl. Scrapy's scheduler asks it for requests, the spider tells it what came of them."""
+
+    def __init__(
+        self,
+        job: CrawlJob,
+        adapter: Adapter,
+        *,
+        store: CrawlStore,
+        snapshots: SnapshotStore,
+        budget: PolitenessBudget,
+        guard: Guard,
+        progress: CrawlProgress,
+        backoff: Backoff,
+    ) -> None:
+        self.job = job
+        self.adapter = adapter
+        self.query = SourceQuery(job.source, job.seeds, job.search, job.follow, job.options)
+        self.budget = budget
+        self.guard = guard
+        self.progress = progress
+        self.backoff = backoff
+        self.writer = GroupWriter(store, snapshots, self._committed)
+        self.rendered = adapter.engine == Engine.BROWSER
+        self.stopping = False
+        self.aborting = False
+        self.exhausted = False
+        self.error: BaseException | None = None
+        self.handler: PageHandler | None = None
+        self._store = store
+        self._traps = TrapDetector(job.limits.max_pages_per_pattern, job.follow)
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._too_deep: set[str] = set()
+        self._held: set[str] = set()
+        self._buffered: dict[str, deque[Request]] = {}
+        self._buffered_count = 0
+        self._in_flight: Counter[str] = Counter()
+        self._in_flight_count = 0
+        self._finished = progress.pages
+        self._changed = asyncio.Event()
+        self._taking: asyncio.Future[Sequence[QueuedRequest]] | None = None
+
+    # --- into the frontier
+
+    async def seed(self) -> None:
+        """Hands the adapter's first requests to the store. Raises the adapter's ValueError for a bad seed."""
+        batch: list[QueuedRequest] = []
+        for request in self.adapter.seeds(self.query):
+            batch.append(QueuedRequest(request_key(request.url, request.kind), request))
+            if len(batch) >= 1000:
+                await self._store.seed(batch)
+                batch = []
+        if batch:
+            await self._store.seed(batch)
+
+    async def feed(self) -> AsyncIterator[Request]:
+        """Requests from the store, as fast as they are wanted; ends when nothing is left, or on a stop."""
+        try:
+            while not self.stopping:
+                self._changed.clear()
+                room = self._room()
+                if room <= 0:
+                    if self._pages_left() <= 0 and not self._held:
+                        logger.info("crawl run %s: max_pages is reached", self.job.crawl_run_id)
+                        self.exhausted = True
+                        return
+                    await self._wait(None)
+                    continue
+                self._taking = asyncio.ensure_future(self._store.take(room, tuple(self._held)))
+                taken = await self._taking
+                if self.stopping:
+                    return
+                for queued in taken:
+                    request = self._admit(queued)
+                    if request is not None:
+                        yield request
+                if taken:
+                    continue
+                if self._held:
+                    # A commit brings new requests; a retry may fall due in between.
+                    self._hurry_if_idle()
+                    await self._wait(_RECHECK_S)
+                    continue
+                due_in_s = await self._store.next_due_in_s()
+                if due_in_s is None:
+                    self.exhausted = True
+                    return
+                await self._wait(min(max(due_in_s, 0.01), 60.0))
+        except asyncio.CancelledError:
+            if not self.aborting:
+                raise
+        except Exception as error:
+            self.fail(error)
+
+    def _pages_left(self) -> int:
+        return self.job.limits.max_pages - self._finished - self._buffered_count - self._in_flight_count
+
+    def _room(self) -> int:
+        if self._buffered_count >= LOW_WATER or self.writer.pending_bytes > MAX_UNCOMMITTED_BYTES:
+            return 0
+        return min(PREFETCH, CAPACITY - len(self._held), self._pages_left())
+
+    async def _wait(self, timeout_s: float | None) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _admit(self, queued: QueuedRequest) -> Request | None:
+        self._held.add(queued.request_key)
+        url = queued.request.url
+        if self._traps.is_trap(url):
+            self._drop_trapped(queued)
+            return None
+        try:
+            group = server_group(url)
+            request = Request(url, dont_filter=True)
+        except ValueError as error:
+            self._finish_failed(queued, FetchError(FailureClass.ADDRESS_BLOCKED, str(error)), None, None)
+            return None
+        request.meta["queued"] = queued
+        request.meta["download_slot"] = group
+        request.meta["download_timeout"] = self.job.limits.timeout_s
+        return request
+
+    # --- what the scheduler asks
+
+    def buffer(self, request: Request) -> None:
+        """A request that may be sent."""
+        if self.stopping:
+            self._held.discard(request.meta["queued"].request_key)
+            return
+        self._buffered.setdefault(request.meta["download_slot"], deque()).append(request)
+        self._buffered_count += 1
+
+    def next_request(self) -> Request | None:
+        """The next request of a server group that has a free place; the groups take turns."""
+        if self.stopping:
+            return None
+        for group, waiting in self._buffered.items():
+            if self._in_flight[group] >= self.job.concurrency:
+                continue
+            request = waiting.popleft()
+            del self._buffered[group]
+            if waiting:
+                self._buffered[group] = waiting
+            self._buffered_count -= 1
+            self._in_flight[group] += 1
+            self._in_flight_count += 1
+            if self._buffered_count == LOW_WATER - 1:
+                self._changed.set()
+            return request
+        return None
+
+    def has_buffered(self) -> bool:
+        """Whether any request waits to be sent."""
+        return self._buffered_count > 0
+
+    # --- what came of a request
+
+    async def answered(self, request: Request, response: Response) -> None:
+        """A response came: it is judged, read by the adapter, and handed to the writer."""
+        try:
+            self._release(request)
+            await self._judge(request, response)
+        except Exception as error:
+            self.fail(error)
+        self._hurry_if_idle()
+
+    async def failed(self, request: Request, error: BaseException) -> None:
+        """No usable response came."""
+        try:
+            self._release(request)
+            queued: QueuedRequest = request.meta["queued"]
+            if self.stopping and isinstance(error, DownloadCancelledError):
+                self._held.discard(queued.request_key)
+            else:
+                await self._conclude_failure(request, failure_of_exception(error), None)
+        except Exception as problem:
+            self.fail(problem)
+        self._hurry_if_idle()
+
+    def _release(self, request: Request) -> None:
+        group = request.meta["download_slot"]
+        self._in_flight_count -= 1
+        self._in_flight[group] -= 1
+        if not self._in_flight[group]:
+            del self._in_flight[group]
+
+    def _hurry_if_idle(self) -> None:
+        if not self._in_flight_count and not self._buffered_count:
+            self.writer.hurry()
+
+    async def _judge(self, request: Request, response: Response) -> None:
+        headers = {
+            name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
+            for name, values in response.headers.items()
+        }
+        status = response.status
+        if (failure := failure_of_status(status)) is not None:
+            error = FetchError(failure, f"HTTP {status}", status=status, retry_after_s=retry_after_s(headers))
+            body = response.body[:MAX_ERROR_BODY]
+            record = self._record(response.url, status, headers, body) if body else None
+            await self._conclude_failure(request, error, record, response.url)
+            return
+        body = response.body
+        if body[:2] == b"\x1f\x8b":  # a sitemap.xml.gz; content codings are already undone
+            try:
+                body = gunzip(body, max_size=self.job.limits.max_page_bytes)
+            except Exception as problem:
+                too_large = FetchError(FailureClass.TOO_LARGE, f"unpacking failed: {problem}", status=status)
+                await self._conclude_failure(request, too_large, None, response.url)
+                return
+        record = self._record(response.url, status, headers, body)
+        content_type = headers.get("content-type", "")
+        if is_page_type(content_type) is None and not looks_like_page(body):
+            wrong = FetchError(FailureClass.WRONG_TYPE, f"{content_type or 'no content type'}", status=status)
+            await self._conclude_failure(request, wrong, None, response.url)
+            return
+        await self._read(request, response.url, status, headers, body, record)
+
+    async def _read(
+        self,
+        request: Request,
+        url: str,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        record: SnapshotRecord,
+    ) -> None:
+        queued: QueuedRequest = request.meta["queued"]
+        items: list[RecordingItem] = []
+        discovered: list[QueuedRequest] = []
+        error: FetchError | None = None
+        page = Page(url=url, request=queued.request, status=status, headers=headers, body=body)
+        try:
+            found: Iterable[RecordingItem | PageRequest] = self.adapter.parse(page, self.query)
+            for number, thing in enumerate(found, 1):
+                if isinstance(thing, RecordingItem):
+                    items.append(thing)
+                elif (link := self._discover(queued, thing)) is not None:
+                    discovered.append(link)
+                if number % 256 == 0:
+                    await asyncio.sleep(0)  # a page with 100,000 links must not hold up the heartbeats
+        except ExtractionError as problem:
+            error = FetchError(FailureClass.BROKEN_MARKUP, str(problem)[:500], status=status)
+        except Exception as problem:
+            error = FetchError(FailureClass.ADAPTER_BROKEN, _last_line(problem), status=status)
+        self._traps.visited(queued.request.url, len(items))
+        progress = self.progress
+        progress.items += len(items)
+        outcome = self._outcome(request, status, url)
+        # What was read before the adapter stumbled is as good as on any other page.
+        outcome.items = items
+        outcome.discovered = discovered
+        if error is not None:
+            outcome.incident = self._incident(queued, error, final=True)
+        else:
+            progress.pages += 1
+        self._finished += 1
+        progress.last_url = url
+        self.writer.put(outcome, record)
+
+    def _discover(self, parent: QueuedRequest, found: PageRequest) -> QueuedRequest | None:
+        if not isinstance(found, PageRequest):
+            raise TypeError(f"parse yielded {type(found).__name__}; RecordingItem or PageRequest is expected")
+        name = (found.url, found.kind)
+        if name in self._known:
+            self._known.move_to_end(name)
+            return None
+        queued = QueuedRequest(request_key(found.url, found.kind), found, parent.depth + 1)
+        if queued.depth > self.job.limits.max_depth:
+            self._drop_too_deep(queued)
+            return None
+        if self._traps.is_trap(found.url):
+            self._drop_trapped(queued)
+            return None
+        self._known[name] = None
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+        return queued
+
+    def _drop_too_deep(self, queued: QueuedRequest) -> None:
+        if queued.request_key in self._too_deep or len(self._too_deep) >= MAX_TOO_DEEP:
+            return
+        self._too_deep.add(queued.request_key)
+        limit = self.job.limits.max_depth
+        error = FetchError(FailureClass.TOO_DEEP, f"depth {queued.depth}, limits.max_depth is {limit}")
+        self.writer.put(PageOutcome(queued, incident=self._incident(queued, error, final=True, attempts=0)))
+
+    def _drop_trapped(self, queued: QueuedRequest) -> None:
+        outcome = PageOutcome(queued)
+        if self._traps.first_report(queued.request.url):
+            limit = self.job.limits.max_pages_per_pattern
+            error = FetchError(FailureClass.TRAP, f"{limit} pages of this pattern brought no item; no more are fetched")
+            outcome.incident = self._incident(queued, error, final=True, attempts=0)
+        elif queued.request_key not in self._held:
+            return
+        self.writer.put(outcome)
+
+    async def _conclude_failure(
+        self, request: Request, error: FetchError, record: SnapshotRecord | None, url: str = ""
+    ) -> None:
+        queued: QueuedRequest = request.meta["queued"]
+        attempt = queued.attempts + 1
+        retry_in_s: float | None = None
+        if CONSEQUENCES[error.failure].retry:
+            backoff_s = self.backoff.delay_s(attempt)
+            wait_s = backoff_s if error.retry_after_s is None else error.retry_after_s
+            if error.failure is FailureClass.RATE_LIMITED or error.retry_after_s is not None:
+                group = server_group(url) if url else request.meta["download_slot"]
+                await self.budget.penalise(group, wait_s)
+            if attempt < self.job.limits.max_attempts:
+                retry_in_s = wait_s
+        self._finish_failed(queued, error, retry_in_s, record, request, url)
+
+    def _finish_failed(
+        self,
+        queued: QueuedRequest,
+        error: FetchError,
+        retry_in_s: float | None,
+        record: SnapshotRecord | None,
+        request: Request | None = None,
+        url: str = "",
+    ) -> None:
+        outcome = PageOutcome(queued) if request is None else self._outcome(request, error.status, url)
+        outcome.retry_in_s = retry_in_s
+        outcome.incident = self._incident(queued, error, final=retry_in_s is None)
+        if retry_in_s is not None:
+            self.progress.retries += 1
+            record = None  # the last answer is the one that is kept
+        elif error.failure is not FailureClass.ROBOTS_DISALLOWED:
+            self._finished += 1
+            self._traps.visited(queued.request.url, 0)
+        self.progress.last_url = url or queued.request.url
+        self.writer.put(outcome, record)
+
+    def _outcome(self, request: Request, status: int | None, url: str) -> PageOutcome:
+        return PageOutcome(
+            request.meta["queued"],
+            status=status,
+            final_url=url,
+            bytes_received=request.meta.get("bytes_received", 0),
+            latency_s=request.meta.get("download_latency", 0.0),
+        )
+
+    def _incident(
+        self, queued: QueuedRequest, error: FetchError, *, final: bool, attempts: int | None = None
+    ) -> Incident:
+        if final:
+            failures = self.progress.failures
+            failures[error.failure.value] = failures.get(error.failure.value, 0) + 1
+        return Incident(
+            queued.request_key,
+            queued.request.url,
+            error.failure,
+            detail=error.detail,
+            status=error.status,
+            attempts=queued.attempts + 1 if attempts is None else attempts,
+            final=final,
+        )
+
+    def _record(self, url: str, status: int, headers: Mapping[str, str], body: bytes) -> SnapshotRecord:
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        return SnapshotRecord(url, status, headers, body, rendered=self.rendered, fetched_at=moment)
+
+    def _committed(self, outcomes: Sequence[PageOutcome]) -> None:
+        for outcome in outcomes:
+            self._held.discard(outcome.queued.request_key)
+        self._changed.set()
+
+    # --- ending
+
+    def stop(self) -> None:
+        """Takes no more; what was sent is finished, what only waits for its turn stays in the frontier."""
+        self.stopping = True
+        for group_waiting in self._buffered.values():
+            for request in group_waiting:
+                self._held.discard(request.meta["queued"].request_key)
+        self._buffered.clear()
+        self._buffered_count = 0
+        if self.handler is not None:
+            self.handler.cancel_waiting()
+        self._changed.set()
+
+    def abort(self) -> None:
+        """Ends at once; what is not committed will be fetched again."""
+        self.aborting = True
+        self.stop()
+        if self.handler is not None:
+            self.handler.cancel_all()
+        if self._taking is not None:
+            self._taking.cancel()
+
+    def fail(self, error: BaseException) -> None:
+        """Something outside a page broke (the database, the object store): the crawl ends with this error."""
+        if self.error is None and not self.aborting:
+            self.error = error
+        self.abort()
+
+
+def _last_line(error: Exception) -> str:
+    """The exception and where it was raised, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+    return traceback.format_exception_only(error)[-1].strip()[:400] + place

@@ -1,0 +1,229 @@
+"""One decoding pass over a file: what it is, its fingerprint, its waveform, its loudness."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import ffmpeg
+import imageio_ffmpeg
+import numpy as np
+import numpy.typing as npt
+
+from media import process
+from media.probe import Probe, last_words, out_seconds, read_probe
+from media.types import FINGERPRINT_SECONDS, AudioError, AudioFeatures, AudioInfo
+
+PCM_RATE = 11_025
+"""Hz; chromaprint's own rate."""
+
+WAVEFORM_PEAKS = 400
+
+MIN_ITEMS = 24
+"""Fewer chromaprint items than this (3 s of them, about 5.5 s of sound) identify nothing."""
+
+SILENCE_DBFS = -70.0
+"""Below this RMS there is only noise of the converter or the codec."""
+
+FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,tak,tta,w64,"
+    "wav,wv"
+)
+"""Demuxers that may be used. None of them opens further files: playlists, concat scripts and images are left out."""
+
+_PCM_BYTES = FINGERPRINT_SECONDS * PCM_RATE * 2
+
+# libchromaprint itself needs about half of the CPU time of FFmpeg's muxer; pyacoustid binds it where it is installed.
+_library: Any = None
+with suppress(ImportError):
+    _library = importlib.import_module("chromaprint")
+
+
+def _input() -> Any:
+    # Only the open descriptor can be read: a playlist that got past the formats could still not open a file or a URL.
+    return ffmpeg.input("fd:", fd=0, protocol_whitelist="fd", format_whitelist=FORMATS, threads=1)
+
+
+def _compile(outputs: list[Any]) -> list[str]:
+    quiet = ("-hide_banner", "-nostdin", "-nostats", "-stats_period", "3600", "-progress", "pipe:2")
+    command = ffmpeg.merge_outputs(*outputs).global_args(*quiet)
+    return [str(word) for word in command.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())]
+
+
+def decode_command(fingerprint_fd: int | None) -> list[str]:
+    """FFmpeg from standard input to PCM (11,025 Hz, mono, s16) on standard output and, unless None, raw chromaprint
+    items on a descriptor."""
+    sound = (
+        _input()["a:0"]
+        .filter("aresample", PCM_RATE)
+        .filter("aformat", sample_fmts="s16", channel_layouts="mono")
+        # Counted in samples: time stamps of the web's files jump.
+        .filter("atrim", end_sample=FINGERPRINT_SECONDS * PCM_RATE)
+    )
+    if fingerprint_fd is None:
+        return _compile([sound.output("pipe:1", format="s16le", map_metadata=-1)])
+    both = sound.filter_multi_output("asplit")
+    return _compile(
+        [
+            both[0].output("pipe:1", format="s16le", map_metadata=-1),
+            both[1].output(f"pipe:{fingerprint_fd}", format="chromaprint", fp_format="raw", map_metadata=-1),
+        ]
+    )
+
+
+def count_command(max_seconds: float) -> list[str]:
+    """FFmpeg that reads the packets of the first audio stream without decoding them, to learn how long it is."""
+    return _compile([_input()["a:0"].output("-", format="null", c="copy", t=max_seconds + 10, map_metadata=-1)])
+
+
+def library_items(pcm: bytes) -> npt.NDArray[np.uint32]:
+    """Chromaprint items of PCM (11,025 Hz, mono, s16) by libchromaprint. Only where it is installed."""
+    printer = _library.Fingerprinter()
+    printer.start(PCM_RATE, 1)
+    try:
+        printer.feed(pcm)
+        items, _ = _library.decode_fingerprint(printer.finish())
+    except _library.FingerprintError:
+        # Too little sound for a single item.
+        items = []
+    return np.array([item & 0xFFFFFFFF for item in items], dtype=np.uint32)
+
+
+def waveform_peaks(samples: npt.NDArray[np.int16], count: int = WAVEFORM_PEAKS) -> list[float]:
+    """Highest absolute sample (0..1) of each of ``count`` equal stretches, fewer where there are fewer samples."""
+    count = min(count, samples.size)
+    if not count:
+        return []
+    starts = np.linspace(0, samples.size, count, endpoint=False).astype(np.intp)
+    loudest = np.maximum.reduceat(np.abs(samples.astype(np.int32)), starts)
+    return [round(float(peak), 3) for peak in loudest / 32768]
+
+
+def loudness_dbfs(samples: npt.NDArray[np.int16]) -> float:
+    """RMS in dB below full scale; -inf for digital silence."""
+    if not samples.size:
+        return -math.inf
+    power = float(np.mean(np.square(samples.astype(np.float64))))
+    return 10 * math.log10(power / 32768**2) if power else -math.inf
+
+
+def _open(path: Path, max_bytes: int | None) -> tuple[IO[bytes], int]:
+    # Without O_NONBLOCK a named pipe would hold us for ever.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    status = os.fstat(file.fileno())
+    problem = None
+    if not stat.S_ISREG(status.st_mode):
+        problem = AudioError("not_audio", "not a regular file", "give a file")
+    elif not status.st_size:
+        problem = AudioError("empty_file", "the file has no bytes", "fetch it again")
+    elif max_bytes is not None and status.st_size > max_bytes:
+        problem = AudioError(
+            "audio_too_large", f"{status.st_size} bytes, at most {max_bytes} are allowed", "raise the source's limit"
+        )
+    if problem:
+        file.close()
+        raise problem
+    os.set_blocking(file.fileno(), True)
+    return file, status.st_size
+
+
+def _refuse_unopened(log: str) -> None:
+    if "moov atom not found" in log:
+        raise AudioError("truncated", "the file ends before its index (moov atom not found)", "fetch it again")
+    if "Cannot allocate memory" in log:
+        raise AudioError("decode_failed", "FFmpeg ran out of memory on the header", "look at the file by hand")
+    raise AudioError("not_audio", f"FFmpeg does not recognise it: {last_words(log)}", "check the link")
+
+
+def _whole_duration(
+    probe: Probe, decoded_s: float, size: int, max_seconds: float, count: Callable[[], float]
+) -> tuple[float, bool]:
+    """Seconds of the whole recording, and whether sound that the header promises is missing."""
+    header_s = probe.header_s
+    if header_s is not None and header_s > max_seconds:
+        return header_s, False
+    if decoded_s < FINGERPRINT_SECONDS - 1:
+        real_s, exact = decoded_s, True
+    else:
+        promised = (probe.stream_bit_rate or 0) / 8 * (header_s or 0)
+        # Ogg's duration is read at its end and its bit rates are only nominal.
+        short = probe.container != "ogg" and size < 0.9 * promised
+        doubtful = header_s is None or probe.estimated or short or (probe.alone and probe.codec == "flac")
+        real_s, exact = (count(), True) if doubtful else (header_s or decoded_s, False)
+        real_s = max(real_s, decoded_s)
+    if header_s is None or probe.estimated or (exact and not probe.alone):
+        return real_s, False
+    missing_s = header_s - real_s
+    # Encoders' padding and rounding move the end by a fraction of a second; a twentieth is no rounding.
+    truncated = exact and missing_s > max(3.0, 0.05 * header_s)
+    return (header_s if abs(missing_s) < 1 else real_s), truncated
+
+
+def analyse(
+    path: Path, *, max_seconds: float = 7200, max_bytes: int | None = None, timeout_s: float = 120
+) -> AudioFeatures:
+    """Decodes the first 120 s of the first audio stream of an untrusted file, in a child process with limits.
+
+    Args:
+        max_seconds: longer recordings are refused.
+        max_bytes: larger files are refused; None: any size.
+        timeout_s: seconds of wall-clock time (and of CPU time) for each child process.
+
+    Raises:
+        AudioError: see its codes.
+        OSError: the path cannot be opened.
+    """
+    file, size = _open(path, max_bytes)
+    with file:
+        side = process.side_pipe() if _library is None else None
+        finished = process.run(
+            decode_command(side[1] if side else None), file, timeout_s=timeout_s, max_output=_PCM_BYTES, side=side
+        )
+        probe = read_probe(finished.log)
+        if not probe.container:
+            _refuse_unopened(finished.log)
+        samples = np.frombuffer(finished.output[: len(finished.output) // 2 * 2], dtype="<i2")
+        decoded_s = samples.size / PCM_RATE
+        if probe.guessed and decoded_s < 3:
+            raise AudioError("not_audio", f"hardly resembles {probe.container}", "check the link")
+        if not probe.codec:
+            raise AudioError("no_audio_stream", f"{probe.container} without a sound track", "check the link")
+        if finished.returncode and not samples.size:
+            raise AudioError("decode_failed", last_words(finished.log), "play the file by hand")
+
+        def count() -> float:
+            file.seek(0)
+            return out_seconds(process.run(count_command(max_seconds), file, timeout_s=timeout_s, max_output=0).log)
+
+        duration_s, truncated = _whole_duration(probe, decoded_s, size, max_seconds, count)
+    if duration_s > max_seconds:
+        raise AudioError(
+            "too_long", f"{duration_s:.0f} s, at most {max_seconds:g} s are allowed", "raise the source's limit"
+        )
+    if truncated:
+        raise AudioError(
+            "truncated", f"the header promises {probe.header_s:.0f} s, there are {duration_s:.0f} s", "fetch it again"
+        )
+    if not samples.size:
+        raise AudioError("decode_failed", f"no sound could be decoded: {last_words(finished.log)}", "play it by hand")
+    items = np.frombuffer(finished.side, dtype="<u4").astype(np.uint32) if side else library_items(finished.output)
+    loudness = loudness_dbfs(samples)
+    if items.size < MIN_ITEMS:
+        raise AudioError("too_short", f"{duration_s:.1f} s of sound identify nothing", "none: it cannot be compared")
+    if loudness < SILENCE_DBFS:
+        raise AudioError("silent", f"loudness {loudness:.0f} dBFS", "none: there is nothing to hear")
+    info = AudioInfo(
+        duration_s=round(duration_s, 3),
+        codec=probe.codec,
+        sample_rate=probe.sample_rate,
+        channels=probe.channels,
+        bit_rate=probe.bit_rate,
+        container=probe.container,
+    )
+    return AudioFeatures(info=info, fingerprint=items, waveform=waveform_peaks(samples), loudness=loudness)

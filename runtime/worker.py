@@ -1,0 +1,138 @@
+"""The worker process: workflows and activities on all task queues, and the reconciler. More of it is scale-out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities import messages as m
+from activities.campaigns import CampaignActivities
+from activities.crawl_ports import PostgresBudget
+from activities.crawls import CrawlActivities
+from activities.ingest import IngestActivities
+from activities.resources import Resources
+from adapters.contract import adapter_names
+from catalog.database import Database
+from catalog.repositories.politeness import PolitenessRepository
+from media.store import ObjectStore
+from runtime.embedded import readiness
+from runtime.reconciler import Reconciler
+from runtime.settings import Settings
+from runtime.temporal import RUNNER, WORKFLOWS, TemporalWorkflowClient, connect
+
+logger = logging.getLogger(__name__)
+
+DOWNLOADS_PER_CORE = 4
+_GRACE = timedelta(seconds=8)
+
+
+def build_workers(client: Client, resources: Resources, threads: ThreadPoolExecutor, slots: int) -> list[Worker]:
+    """One Temporal worker per task queue; they share one process."""
+    campaigns, ingest, crawls = (
+        CampaignActivities(resources),
+        IngestActivities(resources),
+        CrawlActivities(resources),
+    )
+    common = {
+        "graceful_shutdown_timeout": _GRACE,
+        "max_heartbeat_throttle_interval": timedelta(seconds=2),
+        "default_heartbeat_throttle_interval": timedelta(seconds=2),
+        "activity_executor": threads,
+    }
+    control = Worker(
+        client,
+        task_queue=m.CONTROL_QUEUE,
+        workflows=WORKFLOWS,
+        workflow_runner=RUNNER,
+        activities=[
+            campaigns.open_crawl_runs,
+            campaigns.set_run_state,
+            campaigns.next_candidates,
+            ingest.settle,
+            ingest.apply_decision,
+            ingest.remind_moderators,
+            ingest.expire_case,
+            ingest.give_up,
+        ],
+        max_concurrent_activities=100,
+        **common,  # type: ignore[arg-type]
+    )
+    media = Worker(
+        client,
+        task_queue=m.MEDIA_QUEUE,
+        activities=[ingest.fetch_and_fingerprint],
+        # Downloads wait for the network; FFmpeg has its own slots, one per core.
+        max_concurrent_activities=slots * DOWNLOADS_PER_CORE,
+        **common,  # type: ignore[arg-type]
+    )
+    crawl = [
+        Worker(
+            client,
+            task_queue=m.crawl_queue(adapter),
+            activities=[crawls.crawl],
+            max_concurrent_activities=8,
+            **common,  # type: ignore[arg-type]
+        )
+        for adapter in adapter_names()
+    ]
+    return [control, media, *crawl]
+
+
+async def run(settings: Settings) -> None:
+    """Runs until SIGTERM or SIGINT, then lets what is in flight finish for a few seconds."""
+    if settings.database_url is None or settings.temporal_address is None or settings.s3_endpoint is None:
+        raise SystemExit("worker: DATABASE_URL, TEMPORAL_ADDRESS and S3_ENDPOINT must be set (see `versions up`)")
+    slots = settings.media_slots or os.cpu_count() or 1
+    database = Database(settings.database_url.get_secret_value(), pool_size=20)
+    objects = ObjectStore(
+        settings.s3_endpoint,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+        settings.s3_bucket,
+    )
+    client = await connect(settings.temporal_address, settings.temporal_namespace, timeout_s=120)
+    await asyncio.to_thread(objects.ensure_bucket)
+    resources = Resources(
+        database=database,
+        objects=objects,
+        budget=PostgresBudget(PolitenessRepository(database)),
+        temporary=settings.data_dir / "tmp",
+        user_agent=settings.user_agent,
+        max_audio_seconds=settings.max_audio_seconds,
+        analysis=asyncio.Semaphore(slots),
+    )
+    reconciler = Reconciler(database, TemporalWorkflowClient(client), objects)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with ThreadPoolExecutor(max_workers=32, thread_name_prefix="activity") as threads:
+        async with contextlib.AsyncExitStack() as stack:
+            for worker in build_workers(client, resources, threads, slots):
+                await stack.enter_async_context(worker)
+            reconciling = asyncio.create_task(reconciler.run_for_ever())
+            readiness.announce(settings.data_dir)
+            logger.info("the worker is ready")
+            await stop.wait()
+            readiness.withdraw(settings.data_dir)
+            logger.info("the worker ends: what is in flight may finish")
+            reconciling.cancel()
+    database.dispose()
+
+
+def main() -> None:
+    """Entry point of ``python -m runtime.worker``."""
+    settings = Settings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(run(settings))
+
+
+if __name__ == "__main__":
+    main()

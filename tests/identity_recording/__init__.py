@@ -1,0 +1,1 @@
+"""Same recording: terms, index, alignment, proposals."""

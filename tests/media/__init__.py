@@ -1,0 +1,1 @@
+"""Audio analysis and the object store, on real FFmpeg and a real S3 server."""

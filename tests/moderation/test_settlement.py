@@ -1,0 +1,289 @@
+"""From evidence to the catalog: joined, linked, reviewed; in any order; once."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from catalog.database import Database
+from catalog.models import Candidate, Decision, Event, ReviewCase, Song, SongTitle, Version, VersionSource
+from examples.snapshot import Snapshot, take
+from moderation import service, settlement
+from moderation.errors import BadDecisionError, CaseChangedError, CaseClosedError, CaseNotFoundError
+from tests.moderation.conftest import copy_of, performance
+
+Add = Callable[..., Candidate]
+
+
+def settle(database: Database, key: str) -> settlement.Settled:
+    """As the workflow does it: those whose evidence changed are settled again."""
+    with database.transaction() as session:
+        candidate_id = session.scalars(select(Candidate.id).where(Candidate.source_key == key)).one()
+        settled = settlement.settle(session, candidate_id)
+    waiting = list(settled.look_again)
+    while waiting:
+        with database.transaction() as session:
+            waiting += settlement.settle(session, waiting.pop()).look_again
+    return settled
+
+
+def snapshot(database: Database) -> Snapshot:
+    with database.transaction() as session:
+        return take(session)
+
+
+def test_a_new_song_is_published_once(database: Database, add: Add) -> None:
+    with database.transaction() as session:
+        add(session, "a", items=performance(1))
+    first = settle(database, "a")
+    again = settle(database, "a")
+    assert first.state == again.state == "published"
+    with database.transaction() as session:
+        song = session.scalars(select(Song)).one()
+        assert (song.title, song.slug) == ("Калинка", "kalinka")
+        assert "kalinka" in song.search_text
+        assert session.scalar(select(func.count()).select_from(Version)) == 1
+        kinds = session.scalars(select(Event.kind).order_by(Event.seq)).all()
+        assert kinds == ["song.created", "version.uploaded"]
+
+
+WORLD: list[dict[str, Any]] = [
+    {"key": "a1", "items": performance(1), "trust": 0.9},
+    {
+        "key": "a2",
+        "items": copy_of(performance(1), bit_error_rate=0.04),
+        "title": "Kalinka (live) [HD]",
+        "performer": "Khor Primera",
+        "composer": None,
+        "source": "other",
+        "trust": 0.4,
+    },
+    {"key": "b", "items": performance(2), "performer": "Ансамбль Образец", "trust": 0.9},
+    {"key": "c", "items": performance(3), "title": "Во поле берёза стояла", "trust": 0.9},
+    {"key": "d", "items": performance(4), "title": "Калинка-малинка", "performer": None, "composer": None},
+]
+
+
+@pytest.mark.parametrize("order", [list(o) for o in itertools.permutations(range(5))][::5])
+def test_the_order_of_arrival_does_not_matter(database: Database, add: Add, order: list[int]) -> None:
+    with database.transaction() as session:
+        for number in order:
+            add(session, **WORLD[number])
+    for number in order:
+        settle(database, WORLD[number]["key"])
+    found = snapshot(database)
+    assert found.partition == {
+        frozenset({frozenset({"site:a1", "other:a2"}), frozenset({"site:b"})}),
+        frozenset({frozenset({"site:c"})}),
+    }
+    assert found.review == {"site:d"}
+    assert found.described["other:a2"] == ("Калинка", "Калинка", "live", "Хор Примера", "site:a1", 60)
+    with database.transaction() as session:
+        titles = set(session.scalars(select(SongTitle.title)))
+        assert {"Калинка", "Kalinka", "Во поле берёза стояла"} == titles
+
+
+def test_two_uploads_at_the_same_moment_become_one_version(database: Database, add: Add) -> None:
+    with database.transaction() as session:
+        for number in range(6):
+            add(session, f"k{number}", items=copy_of(performance(9), bit_error_rate=0.03, seed=number))
+    threads = [threading.Thread(target=settle, args=(database, f"k{number}")) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = snapshot(database)
+    assert (found.songs, found.versions, found.sources) == (1, 1, 6)
+
+
+def test_what_the_source_says_anew_is_described_anew(database: Database, add: Add) -> None:
+    with database.transaction() as session:
+        add(session, "a", items=performance(1), performer="Хор")
+    settle(database, "a")
+    with database.transaction() as session:
+        candidate = session.scalars(select(Candidate)).one()
+        candidate.item = {**candidate.item, "title": "Светит месяц", "year": 1999}
+        settlement.set_state(candidate, "discovered", "changed", waiting_on="worker")
+    assert settle(database, "a").state == "published"
+    with database.transaction() as session:
+        assert session.scalars(select(Song.title)).one() == "Светит месяц"
+        assert session.scalars(select(Version.release_year)).one() == 1999
+        assert session.scalar(select(func.count()).select_from(VersionSource)) == 1
+
+
+def test_similar_sound_is_for_a_moderator(database: Database, add: Add) -> None:
+    with database.transaction() as session:
+        add(session, "a", items=performance(1))
+        add(session, "b", items=copy_of(performance(1), bit_error_rate=0.15), performer="Другой хор")
+    settle(database, "a")
+    settled = settle(database, "b")
+    assert settled.state == "in_review"
+    with database.transaction() as session:
+        case = service.list_cases(session).cases[0]
+    assert case.reason == "similar_recording"
+    proposal = next(proposal for proposal in case.proposals if proposal.question == "recording")
+    assert proposal.evidence["alignment"]["bit_error_rate"] == pytest.approx(0.15, abs=0.02)
+    assert case.suggestion["action"] == "new_version", "another performer of the same song is no duplicate"
+
+
+# -- decisions ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def doubtful(database: Database, add: Add) -> service.CaseView:
+    """A case on a recording without performer; the catalog has one song with one version."""
+    with database.transaction() as session:
+        add(session, "known", items=performance(1))
+        add(session, "doubtful", items=performance(2), performer=None)
+    settle(database, "known")
+    assert settle(database, "doubtful").state == "in_review"
+    with database.transaction() as session:
+        return service.list_cases(session).cases[0]
+
+
+def decide(database: Database, case: service.CaseView, **decision: Any) -> settlement.Settled:
+    with database.transaction() as session:
+        service.decide(session, case.id, actor="moderator", **decision)
+    with database.transaction() as session:
+        return settlement.apply_decision(session, case.id)
+
+
+def test_approve_follows_the_suggestion(database: Database, doubtful: service.CaseView) -> None:
+    assert doubtful.suggestion_text == "a new version of the song “Калинка”"
+    assert decide(database, doubtful, action="approve").state == "published"
+    assert snapshot(database).partition == {frozenset({frozenset({"site:known"}), frozenset({"site:doubtful"})})}
+
+
+def test_reject_keeps_it_out(database: Database, doubtful: service.CaseView) -> None:
+    assert decide(database, doubtful, action="reject", note="noise").state == "rejected"
+    assert snapshot(database).sources == 1
+    assert settle(database, "doubtful").state == "rejected", "it does not come back"
+
+
+def test_retarget_to_a_version_a_song_or_a_new_song(database: Database, doubtful: service.CaseView) -> None:
+    with database.transaction() as session:
+        version_id = session.scalars(select(Version.id)).one()
+    settled = decide(database, doubtful, action="retarget", version_id=version_id)
+    assert (settled.state, settled.version_id) == ("duplicate", version_id)
+    assert snapshot(database).partition == {frozenset({frozenset({"site:known", "site:doubtful"})})}
+
+
+def test_retarget_to_a_new_song(database: Database, doubtful: service.CaseView) -> None:
+    assert decide(database, doubtful, action="retarget", new_song=True).state == "published"
+    assert snapshot(database).songs == 2
+    with database.transaction() as session:
+        assert set(session.scalars(select(Song.slug))) == {"kalinka", "kalinka-2"}
+
+
+def test_a_decision_is_applied_once(database: Database, doubtful: service.CaseView) -> None:
+    first = decide(database, doubtful, action="approve")
+    with database.transaction() as session:
+        again = settlement.apply_decision(session, doubtful.id)
+    assert (again.state, again.version_id) == (first.state, first.version_id)
+    assert snapshot(database).versions == 2
+
+
+def test_settle_picks_up_a_decision_that_no_worker_saw(database: Database, doubtful: service.CaseView) -> None:
+    with database.transaction() as session:
+        service.decide(session, doubtful.id, action="approve", actor="moderator")
+    assert settle(database, "doubtful").state == "published"
+
+
+@pytest.mark.parametrize(
+    ("decision", "error"),
+    [
+        ({"action": "retarget"}, BadDecisionError),
+        ({"action": "approve", "new_song": True}, BadDecisionError),
+        ({"action": "retarget", "version_id": "01890000-0000-7000-8000-000000000000"}, BadDecisionError),
+        ({"action": "approve", "row_version": 99}, CaseChangedError),
+    ],
+)
+def test_a_bad_decision_changes_nothing(
+    database: Database, doubtful: service.CaseView, decision: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error), database.transaction() as session:
+        service.decide(session, doubtful.id, actor="moderator", **decision)
+    with database.transaction() as session:
+        assert service.get_case(session, doubtful.id) == doubtful
+        assert session.scalar(select(func.count()).select_from(Decision)) == 0
+
+
+def test_the_second_of_two_moderators_is_told(database: Database, doubtful: service.CaseView) -> None:
+    outcomes: list[str] = []
+
+    def moderate(action: Any) -> None:
+        try:
+            with database.transaction() as session:
+                service.decide(session, doubtful.id, action=action, actor=action)
+            outcomes.append(action)
+        except CaseClosedError as error:
+            outcomes.append(error.code)
+
+    threads = [threading.Thread(target=moderate, args=(action,)) for action in ("approve", "reject")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes)[1] == "case_closed" or sorted(outcomes)[0] == "case_closed"
+    assert len(set(outcomes)) == 2
+    with database.transaction() as session:
+        assert session.scalar(select(func.count()).select_from(Decision)) == 1
+
+
+def test_no_such_case(database: Database) -> None:
+    import uuid
+
+    with pytest.raises(CaseNotFoundError), database.transaction() as session:
+        service.get_case(session, uuid.uuid4())
+
+
+def test_a_target_that_went_away_reopens_the_case(database: Database, doubtful: service.CaseView) -> None:
+    with database.transaction() as session:
+        service.decide(session, doubtful.id, action="approve", actor="moderator")
+        session.execute(Song.__table__.update().values(deleted_at=func.now()))  # type: ignore[attr-defined]
+    with database.transaction() as session:
+        assert settlement.apply_decision(session, doubtful.id).state == "in_review"
+    with database.transaction() as session:
+        case = service.get_case(session, doubtful.id)
+        assert case.state == "open"
+        assert "could not be carried out" in case.detail
+
+
+def test_expiry_and_reminder(database: Database, doubtful: service.CaseView) -> None:
+    with database.transaction() as session:
+        settlement.remind(session, doubtful.id)
+    with database.transaction() as session:
+        assert service.get_case(session, doubtful.id).priority == 1
+        assert session.scalars(select(Event.kind).order_by(Event.seq.desc())).first() == "review.overdue"
+        assert settlement.expire(session, doubtful.id).state == "rejected"
+    with pytest.raises(CaseClosedError), database.transaction() as session:
+        service.decide(session, doubtful.id, action="approve", actor="late")
+
+
+def test_the_queue_is_paged_by_priority_and_age(database: Database, add: Add) -> None:
+    with database.transaction() as session:
+        for number in range(5):
+            add(session, f"k{number}", items=performance(number), performer=None, title=f"Песня номер {number}")
+    for number in range(5):
+        settle(database, f"k{number}")
+    with database.transaction() as session:
+        case = session.scalars(select(ReviewCase).order_by(ReviewCase.id.desc())).first()
+        assert case is not None
+        case.priority = 5
+    seen: list[str] = []
+    cursor = None
+    while True:
+        with database.transaction() as session:
+            page = service.list_cases(session, cursor=cursor, limit=2)
+        seen += [view.source_key for view in page.cases]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == ["k4", "k0", "k1", "k2", "k3"]
+    with pytest.raises(BadDecisionError, match="cursor"), database.transaction() as session:
+        service.list_cases(session, cursor="bm9uc2Vuc2U")

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import catalog_api.artists.endpoints
+import catalog_api.campaigns.endpoints
 import catalog_api.changes.endpoints
 import catalog_api.pages.endpoints
 import catalog_api.reviews.endpoints
@@ -90,6 +91,7 @@ def create_app(
         catalog_api.search.endpoints,
         catalog_api.changes.endpoints,
         catalog_api.reviews.endpoints,
+        catalog_api.campaigns.endpoints,
         catalog_api.system.endpoints,
         docs,
         catalog_api.pages.endpoints,

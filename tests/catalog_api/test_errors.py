@@ -35,7 +35,7 @@ def routes() -> list[tuple[str, str]]:
 
 
 async def test_every_route_answers_wrong_requests_with_a_problem(client: httpx.AsyncClient, database: Database) -> None:
-    headers = key_of(database, "moderator")
+    headers = key_of(database, "operator")
     found = routes()
     assert len(found) > 20
     for method, path in found:

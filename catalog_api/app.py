@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import catalog_api.artists.endpoints
+import catalog_api.campaigns.endpoints
 import catalog_api.changes.endpoints
 import catalog_api.pages.endpoints
 import catalog_api.reviews.endpoints
@@ -83,7 +84,6 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    api = APIRouter(prefix=API_PREFIX)
     for module in (
         catalog_api.songs.endpoints,
         catalog_api.versions.endpoints,
@@ -91,12 +91,12 @@ def create_app(
         catalog_api.search.endpoints,
         catalog_api.changes.endpoints,
         catalog_api.reviews.endpoints,
+        catalog_api.campaigns.endpoints,
+        catalog_api.system.endpoints,
+        docs,
+        catalog_api.pages.endpoints,
     ):
-        api.include_router(module.router)
-    app.include_router(api)
-    app.include_router(catalog_api.system.endpoints.router)
-    app.include_router(docs.router)
-    app.include_router(catalog_api.pages.endpoints.router)
+        app.include_router(module.router)
 
     problems.install(app, catalog_api.pages.endpoints.error_page)
     app.add_exception_handler(responses.Moved, responses.moved)

@@ -21,8 +21,8 @@ from workflows.client import WorkflowClient
 class ObjectStore(Protocol):
     """Where stored audio lies. Called in a thread."""
 
-    def size(self, key: str) -> int:
-        """Bytes. Any exception counts as: it is not there."""
+    def size(self, key: str) -> int | None:
+        """Bytes; None if there is no such object. Any exception counts as: the store cannot be reached."""
         ...
 
     def stream(self, key: str, offset: int, length: int) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from catalog_api.metrics import Metrics
@@ -19,13 +20,10 @@ from catalog_api.ratelimit import RateLimiter, Verdict
 log = logging.getLogger("catalog_api")
 
 MAX_BODY_BYTES = 1_000_000
+_TOO_LARGE = f"send at most {MAX_BODY_BYTES} bytes"
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
 _UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
-
-
-class _BodyTooLargeError(Exception):
-    pass
 
 
 class Envelope:
@@ -74,12 +72,9 @@ class Envelope:
                 wait = math.ceil(verdict.retry_s)
                 await fail(429, "rate_limited", f"too many requests: wait {wait} s", headers={"Retry-After": str(wait)})
             elif int(headers.get("content-length", "0") or "0") > MAX_BODY_BYTES:
-                raise _BodyTooLargeError
+                await fail(413, "body_too_large", _TOO_LARGE)
             else:
                 await self.app(scope, _bounded(receive), send_with_headers)
-        except _BodyTooLargeError:
-            if not status:
-                await fail(413, "body_too_large", f"send at most {MAX_BODY_BYTES} bytes")
         except Exception:
             log.exception("request %s failed: %s", request_id, path)
             if status:
@@ -113,7 +108,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         total += len(message.get("body", b""))
         if total > MAX_BODY_BYTES:
-            raise _BodyTooLargeError
+            raise HTTPException(413, _TOO_LARGE)
         return message
 
     return bounded

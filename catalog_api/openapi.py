@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from catalog_api.problems import MEDIA_TYPE, Problem
 
@@ -35,6 +37,11 @@ def build(app: FastAPI) -> dict[str, Any]:
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= problem.pop("$defs")
     schemas["Problem"] = problem
+    for model in _models(BaseModel):
+        # FastAPI drops nulls from examples, and with them fields that are always there.
+        extra = model.model_config.get("json_schema_extra")
+        if model.__module__.startswith("catalog_api.") and model.__name__ in schemas and isinstance(extra, dict):
+            schemas[model.__name__]["examples"] = extra["examples"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     components["responses"] = {
@@ -48,6 +55,12 @@ def build(app: FastAPI) -> dict[str, Any]:
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
     return document
+
+
+def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for child in model.__subclasses__():
+        yield child
+        yield from _models(child)
 
 
 def as_3_0(document: Any) -> Any:

@@ -101,8 +101,18 @@ def problem_response(
     return Response(content, status, {"Cache-Control": "no-store", **(headers or {})}, MEDIA_TYPE)
 
 
-_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 401: "unauthorised", 403: "forbidden"}
-_HTTP_DETAILS = {404: "there is nothing at this address", 405: "this address does not answer to this method"}
+_HTTP_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    401: "unauthorised",
+    403: "forbidden",
+    413: "body_too_large",
+}
+_HTTP_DETAILS = {
+    404: "there is nothing at this address",
+    405: "this address does not answer to this method",
+    413: "the body is too large",
+}
 
 
 def _remedy(kind: str, context: Mapping[str, Any]) -> str:

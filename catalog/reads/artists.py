@@ -18,6 +18,7 @@ from catalog.reads.fragments import (
     digest,
     entity,
     fetch_one,
+    sort_key,
 )
 
 _ARTIST = SQL(
@@ -53,11 +54,11 @@ FROM page p JOIN versions v ON v.id = p.id JOIN songs s ON s.id = v.song_id
 _LIST = SQL(
     """
 WITH page AS (
-  SELECT a.*, row_number() OVER (ORDER BY a.name COLLATE "unicode", a.id) AS place FROM artists a
-  WHERE a.deleted_at IS NULL AND {after} ORDER BY a.name COLLATE "unicode", a.id LIMIT %(limit)s + 1
+  SELECT a.*, row_number() OVER (ORDER BY {name}, a.id) AS place FROM artists a
+  WHERE a.deleted_at IS NULL AND {after} ORDER BY {name}, a.id LIMIT %(limit)s + 1
 )
 SELECT coalesce(json_agg({item} ORDER BY a.place) FILTER (WHERE a.place <= %(limit)s), '[]'),
-  (SELECT json_build_array(name, id) FROM page
+  (SELECT json_build_array({name}, a.id) FROM page a
    WHERE place = %(limit)s AND EXISTS (SELECT FROM page WHERE place > %(limit)s))
 FROM page a
 """
@@ -72,8 +73,9 @@ def _versions_statement(further: bool) -> bytes:
 
 @functools.cache
 def _list_statement(further: bool) -> bytes:
-    after = SQL('(a.name COLLATE "unicode", a.id) > (%(after_0)s::text, %(after_1)s::uuid)')
-    return _LIST.format(after=after if further else SQL("true"), item=ARTIST_SUMMARY).as_bytes()
+    name = sort_key("a.name")
+    after = SQL("({}, a.id) > (%(after_0)s::text, %(after_1)s::uuid)").format(name) if further else SQL("true")
+    return _LIST.format(name=name, after=after, item=ARTIST_SUMMARY).as_bytes()
 
 
 async def artist(connection: ReadConnection, key: uuid.UUID | str) -> Entity | None:

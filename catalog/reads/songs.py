@@ -24,6 +24,7 @@ from catalog.reads.fragments import (
     entity,
     fetch_one,
     known_tags,
+    sort_key,
 )
 
 Sort = Literal["title", "newest"]
@@ -121,11 +122,12 @@ _CONDITIONS = {
 }
 
 # (order, condition of a further page, key of a row). Keys of UUIDv7 sort by age.
-_SORTS: dict[Sort, tuple[sql.SQL, sql.SQL, sql.SQL]] = {
+_TITLE = sort_key("s.title")
+_SORTS: dict[Sort, tuple[sql.Composable, sql.Composable, sql.Composable]] = {
     "title": (
-        SQL('s.title COLLATE "unicode", s.id'),
-        SQL('(s.title COLLATE "unicode", s.id) > (%(after_0)s::text, %(after_1)s::uuid)'),
-        SQL("json_build_array(s.title, s.id)"),
+        SQL("{}, s.id").format(_TITLE),
+        SQL("({}, s.id) > (%(after_0)s::text, %(after_1)s::uuid)").format(_TITLE),
+        SQL("json_build_array({}, s.id)").format(_TITLE),
     ),
     "newest": (SQL("s.id DESC"), SQL("s.id < %(after_0)s::uuid"), SQL("json_build_array(s.id)")),
 }

@@ -14,7 +14,7 @@ from catalog_api.artists import schemas
 from catalog_api.deps import PageQuery, PoolDep, parse_key
 from catalog_api.responses import page_response, present
 
-router = APIRouter(prefix="/artists", tags=["artists"])
+router = APIRouter(prefix="/api/v1/artists", tags=["artists"])
 
 
 @router.get("", response_model=schemas.ArtistPage)

@@ -16,7 +16,7 @@ from catalog_api.deps import PoolDep
 from catalog_api.problems import ApiError, FieldProblem
 from catalog_api.responses import json_response
 
-router = APIRouter(prefix="/changes", tags=["changes"])
+router = APIRouter(prefix="/api/v1/changes", tags=["changes"])
 
 _POLL_S = 0.5
 

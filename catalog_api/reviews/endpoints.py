@@ -21,7 +21,7 @@ from moderation import errors, service
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/reviews", tags=["reviews"])
+router = APIRouter(prefix="/api/v1/reviews", tags=["reviews"])
 
 _STATUS = {"case_not_found": 404, "case_closed": 409, "case_changed": 409, "bad_decision": 422}
 

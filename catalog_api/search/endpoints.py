@@ -12,7 +12,7 @@ from catalog_api.deps import PoolDep
 from catalog_api.responses import json_response
 from catalog_api.search import schemas
 
-router = APIRouter(prefix="/search", tags=["search"])
+router = APIRouter(prefix="/api/v1/search", tags=["search"])
 
 
 @router.get("", response_model=schemas.SearchResult)

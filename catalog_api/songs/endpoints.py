@@ -14,7 +14,7 @@ from catalog_api.deps import PoolDep, parse_key
 from catalog_api.responses import asked_tags, entity_response, page_response
 from catalog_api.songs import schemas
 
-router = APIRouter(prefix="/songs", tags=["songs"])
+router = APIRouter(prefix="/api/v1/songs", tags=["songs"])
 
 CURSOR_TYPES: dict[songs.Sort, tuple[type, ...]] = {"title": (str, UUID), "newest": (UUID,)}
 

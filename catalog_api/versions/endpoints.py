@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import AsyncIterator, Generator, Iterator
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
@@ -19,7 +20,7 @@ from catalog_api.versions.streaming import byte_range, content_type
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/versions", tags=["versions"])
+router = APIRouter(prefix="/api/v1/versions", tags=["versions"])
 
 
 @router.get("/{version}", response_model=schemas.VersionDetail)
@@ -59,7 +60,10 @@ async def stream_version(request: Request, services: ServicesDep, version: str) 
         size = await run_in_threadpool(objects.size, key)
     except Exception as error:
         log.warning("stored audio of version %s cannot be read: %s", version_id, type(error).__name__)
-        raise ApiError(404, "no_stored_audio", "its audio cannot be read now: see the version's `sources`") from error
+        raise _away() from error
+    if size is None:
+        log.warning("stored audio of version %s is not in the store", version_id)
+        raise ApiError(404, "no_stored_audio", "its audio is not stored here any more: see the version's `sources`")
 
     # Objects are immutable: the key and the size name the bytes, so this tag is strong.
     tag = hashlib.blake2b(f"{key}:{size}".encode(), digest_size=12).hexdigest()
@@ -75,5 +79,25 @@ async def stream_version(request: Request, services: ServicesDep, version: str) 
     status, media_type = 206 if wanted else 200, content_type(audio.info)
     if request.scope.get("versions.head"):
         return Response(status_code=status, headers=headers, media_type=media_type)
-    chunks = iterate_in_threadpool(objects.stream(key, offset, length))
-    return StreamingResponse(chunks, status, headers, media_type)
+    try:
+        chunks = await run_in_threadpool(objects.stream, key, offset, length)
+    except Exception as error:
+        log.warning("stored audio of version %s cannot be read: %s", version_id, type(error).__name__)
+        raise _away() from error
+    return StreamingResponse(_closing(chunks), status, headers, media_type)
+
+
+def _away() -> ApiError:
+    return ApiError(
+        503, "store_unavailable", "stored audio cannot be read now: try again shortly", headers={"Retry-After": "5"}
+    )
+
+
+async def _closing(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks; the store's connection is given back when the listener goes away too."""
+    try:
+        async for chunk in iterate_in_threadpool(chunks):
+            yield chunk
+    finally:
+        if isinstance(chunks, Generator):
+            chunks.close()

@@ -23,8 +23,8 @@ class MemoryObjects:
     def __init__(self, **objects: bytes) -> None:
         self.objects = objects
 
-    def size(self, key: str) -> int:
-        return len(self.objects[key])
+    def size(self, key: str) -> int | None:
+        return len(self.objects[key]) if key in self.objects else None
 
     def stream(self, key: str, offset: int, length: int) -> Iterator[bytes]:
         data = self.objects[key][offset : offset + length]

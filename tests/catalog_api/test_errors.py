@@ -34,38 +34,37 @@ def routes() -> list[tuple[str, str]]:
     return [*documented, *(("GET", path) for path in [*others, "/docs/assets/{name}"])]
 
 
-@pytest.mark.parametrize(("method", "path"), routes())
-async def test_every_route_answers_wrong_requests_with_a_problem(
-    client: httpx.AsyncClient, database: Database, method: str, path: str
-) -> None:
-    wrong_method = await client.request("DELETE", path.replace("{", "").replace("}", ""))
-    assert as_problem(wrong_method).code == "method_not_allowed"
-    if "{" in path:
-        headers = key_of(database, "moderator")
-        bad = await client.request(method, re.sub(r"\{\w+\}", "a'b", path), headers=headers, json={"action": "approve"})
-        assert as_problem(bad).code in ("bad_id", "not_found")
-    if path.startswith("/api/v1") and "{" not in path:
-        headers = key_of(database, "moderator")
-        unknown = await client.request(method, path, params={"colour": "red"}, headers=headers)
-        problem = as_problem(unknown)
-        assert problem.code == "validation_error"
-        assert ("query.colour", "remove it, or check its spelling") in [(e.field, e.remedy) for e in problem.errors]
+async def test_every_route_answers_wrong_requests_with_a_problem(client: httpx.AsyncClient, database: Database) -> None:
+    headers = key_of(database, "operator")
+    found = routes()
+    assert len(found) > 20
+    for method, path in found:
+        wrong_method = await client.request("DELETE", path.replace("{", "").replace("}", ""))
+        assert as_problem(wrong_method).code == "method_not_allowed", path
+        if "{" in path:
+            url = re.sub(r"\{\w+\}", "a'b", path)
+            bad = await client.request(method, url, headers=headers, json={"action": "approve"})
+            assert as_problem(bad).code in ("bad_id", "not_found"), path
+        elif path.startswith("/api/v1"):
+            unknown = await client.request(method, path, params={"colour": "red"}, headers=headers)
+            problem = as_problem(unknown)
+            assert problem.code == "validation_error"
+            errors = [(error.field, error.remedy) for error in problem.errors]
+            assert ("query.colour", "remove it, or check its spelling") in errors, path
 
 
-@pytest.mark.parametrize(
-    "path", ["/nothing", "/api/v1/nothing", "/api/v2/songs", "/api/v1/songs/a/b/c", "/api/v1/songs/"]
-)
-async def test_unknown_addresses(client: httpx.AsyncClient, path: str) -> None:
-    response = await client.get(path)
-    assert (response.status_code, as_problem(response).code) == (404, "not_found")
+async def test_unknown_addresses(client: httpx.AsyncClient) -> None:
+    for path in ("/nothing", "/api/v1/nothing", "/api/v2/songs", "/api/v1/songs/a/b/c", "/api/v1/songs/"):
+        response = await client.get(path)
+        assert (response.status_code, as_problem(response).code) == (404, "not_found"), path
 
 
-@pytest.mark.parametrize("limit", ["0", "101", "-1", "99999999999999999999999", "1.5", "x", "NaN"])
-async def test_limits_are_checked(client: httpx.AsyncClient, limit: str) -> None:
-    for path in ("songs", "artists", "changes"):
-        problem = as_problem(await client.get(f"/api/v1/{path}?limit={limit}"))
-        assert problem.errors[0].field == "query.limit"
-        assert problem.errors[0].remedy in ("use at least 1", "use at most 100", "use a whole number")
+async def test_limits_are_checked(client: httpx.AsyncClient) -> None:
+    for limit in ("0", "101", "-1", "99999999999999999999999", "1.5", "x", "NaN"):
+        for path in ("songs", "artists", "changes"):
+            problem = as_problem(await client.get(f"/api/v1/{path}?limit={limit}"))
+            assert problem.errors[0].field == "query.limit"
+            assert problem.errors[0].remedy in ("use at least 1", "use at most 100", "use a whole number")
 
 
 async def test_a_failure_tells_its_number_and_nothing_else(

@@ -82,7 +82,17 @@ async def test_cursors_show_every_song_once_in_order(client: httpx.AsyncClient, 
         assert [item["id"] for item in seen] == ids[::-1]
     else:
         shown = [str(item["title"]) for item in seen]
-        assert shown == ["Kalinka", "Елка", "Ёлочка", "катюша", "Катюша", "Катюша", "Ой, мороз", "Яблочко", "Ямщик"]
+        assert [title.lower().replace("ё", "е") for title in shown] == [
+            "kalinka",
+            "елка",
+            "елочка",
+            "катюша",
+            "катюша",
+            "катюша",
+            "ой, мороз",
+            "яблочко",
+            "ямщик",
+        ]
 
 
 async def test_filters_narrow_the_list(client: httpx.AsyncClient, database: Database) -> None:
@@ -120,11 +130,11 @@ async def test_a_cursor_belongs_to_its_list(client: httpx.AsyncClient, database:
         assert (response.status_code, response.json()["code"]) == (400, "bad_cursor"), path
 
 
-@pytest.mark.parametrize("cursor", ["x", "%00", "WzFd", "bnVsbA", "e30", "ы", "W" * 1999, "W1sxXV0=", "..."])
-async def test_a_made_up_cursor_is_refused(client: httpx.AsyncClient, cursor: str) -> None:
-    response = await client.get(f"/api/v1/songs?cursor={cursor}")
-    assert (response.status_code, response.json()["code"]) == (400, "bad_cursor")
-    assert response.json()["errors"][0]["remedy"]
+async def test_a_made_up_cursor_is_refused(client: httpx.AsyncClient) -> None:
+    for cursor in ("x", "%00", "WzFd", "bnVsbA", "e30", "ы", "W" * 1999, "W1sxXV0=", "..."):
+        response = await client.get(f"/api/v1/songs?cursor={cursor}")
+        assert (response.status_code, response.json()["code"]) == (400, "bad_cursor"), cursor
+        assert response.json()["errors"][0]["remedy"]
 
 
 async def test_an_unchanged_song_costs_304(client: httpx.AsyncClient, database: Database) -> None:
@@ -204,13 +214,18 @@ async def test_deleted_is_gone_and_unknown_is_not_found(client: httpx.AsyncClien
         assert (response.status_code, response.json()["code"]) == (404, "not_found"), path
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["songs/%00", "songs/a'b", "songs/--", "songs/" + "a" * 300, "versions/7", "versions/katyusha", "artists/a%20b"],
-)
-async def test_a_malformed_id_is_refused(client: httpx.AsyncClient, path: str) -> None:
-    response = await client.get(f"/api/v1/{path}")
-    assert (response.status_code, response.json()["code"]) == (400, "bad_id")
+async def test_a_malformed_id_is_refused(client: httpx.AsyncClient) -> None:
+    for path in (
+        "songs/%00",
+        "songs/a'b",
+        "songs/--",
+        f"songs/{'a' * 300}",
+        "versions/7",
+        "versions/x",
+        "artists/a%20b",
+    ):
+        response = await client.get(f"/api/v1/{path}")
+        assert (response.status_code, response.json()["code"]) == (400, "bad_id"), path
 
 
 async def test_artists_are_listed_and_show_their_versions(client: httpx.AsyncClient, database: Database) -> None:

@@ -49,6 +49,15 @@ async def test_audio_is_streamed_whole_and_in_parts(open_client: Opener, databas
     async with open_client() as client:
         assert (await client.get(url)).json()["code"] == "no_stored_audio"
 
+    class Away(MemoryObjects):
+        def size(self, key: str) -> int | None:
+            raise ConnectionError("secret address")
+
+    async with open_client(object_store=Away()) as client:
+        away = await client.get(url)
+        assert (away.status_code, away.json()["code"]) == (503, "store_unavailable")
+        assert "secret" not in away.text
+
 
 @pytest.mark.parametrize(
     ("header", "expected"),

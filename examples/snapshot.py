@@ -109,12 +109,11 @@ def take(session: Session) -> Snapshot:
         partition=frozenset(frozenset(frozenset(s) for s in versions.values()) for versions in songs.values()),
         described=described,
         review=frozenset(session.scalars(select(name).join(ReviewCase).where(ReviewCase.state == "open"))),
-        failed={
-            candidate: reason
-            for candidate, reason in session.execute(
+        failed=dict(
+            session.execute(
                 select(name, Candidate.reason).where(Candidate.state.in_(("failed", "unavailable")))
-            )
-        },
+            ).tuples()
+        ),
         unfinished=frozenset(
             session.scalars(
                 select(name).where(Candidate.state.in_(("discovered", "fetched", "fingerprinted", "matched")))

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from typing import Any
 
-from catalog_api.app import create_app as create_catalog_app
 from fastapi import FastAPI
 from temporalio.client import Client
 
+from catalog_api.app import create_app as create_catalog_app
 from media.store import ObjectStore
 from runtime.connections import Connections
 from runtime.settings import Settings
@@ -64,7 +64,7 @@ def create_app() -> FastAPI:
     )
     return create_catalog_app(
         database_url=connections.database_url,
-        workflow_client=LateWorkflowClient(connections.temporal_address, connections.temporal_namespace),  # type: ignore[arg-type]
+        workflow_client=LateWorkflowClient(connections.temporal_address, connections.temporal_namespace),
         object_store=objects,
         temporal_ui_url=connections.temporal_ui_url,
     )

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from crawlers.files import crawl_files
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -19,8 +18,9 @@ from activities.resources import Resources
 from adapters.contract import Adapter, Engine, UnknownAdapterError, get_adapter
 from catalog.models import RUN_FINAL_STATES, CrawlRun
 from catalog.repositories.crawl_store import CrawlRunStore
-from crawlers import engine
+from crawlers.engine import crawl as crawl_pages
 from crawlers.errors import CONSEQUENCES
+from crawlers.files import crawl_files
 from crawlers.guard import AddressGuard
 from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress
 
@@ -72,7 +72,7 @@ class CrawlActivities:
         store = PostgresCrawlStore(record)
         if adapter.engine is Engine.FILES:
             return crawl_files(job, adapter, store=store, progress=progress, stop=stop)
-        return engine.crawl(
+        return crawl_pages(
             job,
             adapter,
             store=store,

@@ -105,15 +105,12 @@ def take(session: Session) -> Snapshot:
             round(version.duration_s or 0),
         )
     name: ColumnElement[str] = Candidate.source + ":" + Candidate.source_key
+    failures = select(name, Candidate.reason).where(Candidate.state.in_(("failed", "unavailable")))
     return Snapshot(
         partition=frozenset(frozenset(frozenset(s) for s in versions.values()) for versions in songs.values()),
         described=described,
         review=frozenset(session.scalars(select(name).join(ReviewCase).where(ReviewCase.state == "open"))),
-        failed=dict(
-            session.execute(
-                select(name, Candidate.reason).where(Candidate.state.in_(("failed", "unavailable")))
-            ).tuples()
-        ),
+        failed=dict(session.execute(failures).tuples()),
         unfinished=frozenset(
             session.scalars(
                 select(name).where(Candidate.state.in_(("discovered", "fetched", "fingerprinted", "matched")))

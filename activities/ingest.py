@@ -26,7 +26,7 @@ from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, 
 from crawlers.download import download, local_path
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.guard import AddressGuard
-from crawlers.politeness import server_group
+from crawlers.urls import server_group
 from identity.recording.index import TermTable
 from identity.recording.items import fingerprint_bytes
 from media.analysis import analyse

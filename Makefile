@@ -15,6 +15,7 @@ demo: install ## crawl two sample sites and look at the result (EXIT=1: end when
 	@$(RUN) python -m examples.demo $(if $(EXIT),--exit) $(DEMO)
 
 test: install ## all tests
+	@$(RUN) python -m runtime.chromium || true
 	@$(RUN) python -m pytest -n 2 --dist loadgroup $(TEST)
 
 check: install ## formatting, types, walls between rooms, docs

@@ -7,6 +7,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import (
     Client,
     Schedule,
@@ -167,6 +168,12 @@ class TemporalWorkflowClient:
             raise
 
     # -- for the reconciler ----------------------------------------------------------------------------------------
+
+    async def namespace_id(self) -> str:
+        """Of our namespace; a server whose file was lost makes the namespace anew, with another id."""
+        request = DescribeNamespaceRequest(namespace=self._client.namespace)
+        answer = await self._client.workflow_service.describe_namespace(request)
+        return answer.namespace_info.id
 
     async def ensure_run(self, message: m.CrawlRunInput) -> bool:
         """Starts the workflow of a crawl run unless it is running; returns whether it was started."""

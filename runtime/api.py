@@ -67,4 +67,5 @@ def create_app() -> FastAPI:
         workflow_client=LateWorkflowClient(connections.temporal_address, connections.temporal_namespace),
         object_store=objects,
         temporal_ui_url=connections.temporal_ui_url,
+        redis_url=connections.redis_url,
     )

@@ -160,6 +160,10 @@ def _parts(settings: Settings) -> list[Finding]:
 
 
 def _part(settings: Settings, part: PartReport) -> Finding:
+    if part.state == "in-process":
+        return Finding(
+            part.name, "ok", "none is configured (REDIS_URL): each API process counts and remembers for itself"
+        )
     where = part.url or (f"port {part.port}" if part.port else f"pid {part.pid}")
     if part.healthy:
         kind = "external" if part.external else "embedded"

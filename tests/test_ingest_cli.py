@@ -84,17 +84,17 @@ def test_copies_join_their_version_and_take_its_name(
     assert {copy["source_key"] for copy in second["copies"]} == {f"music/album/{n}.flac" for n in (40, 41, 42)}
     with database.transaction() as session:
         told = session.execute(
-            select(Song.title, Song.slug, Version.title, VersionCredit.credited_as, Version.duration_s)
+            select(Song.title, Version.title, VersionCredit.credited_as, Version.duration_s)
             .join(Version, Version.song_id == Song.id)
             .join(VersionCredit, VersionCredit.version_id == Version.id)
         ).all()
         counts = session.scalars(select(func.count()).select_from(VersionSource).group_by(VersionSource.version_id))
         assert sorted(counts) == [2, 2, 2]
         assert len(set(session.scalars(select(VersionSource.source).distinct()))) == 2
-    assert {row[:4] for row in told} == {
-        ("Утро над рекой", "utro-nad-rekoi", "Утро над рекой", "The Sound Makers"),
-        ("Evening Light", "evening-light", "Evening Light", "The Sound Makers"),
-        ("Three Roads", "three-roads", "Three Roads", "The Sound Makers"),
+    assert {row[:3] for row in told} == {
+        ("Утро над рекой", "Утро над рекой", "The Sound Makers"),
+        ("Evening Light", "Evening Light", "The Sound Makers"),
+        ("Three Roads", "Three Roads", "The Sound Makers"),
     }
     assert all(abs(row.duration_s - 40) < 0.2 for row in told)
 

@@ -156,9 +156,12 @@ async def test_a_search_is_remembered_until_the_catalog_changes(
         assert await found() == 0
         with made(database) as make:
             make.song("Катюша")
-        assert await found() == 0  # nobody said that something changed
+        assert await found() == 1
+        with database.transaction() as session:
+            session.execute(text("UPDATE songs SET deleted_at = now()"))
+        assert await found() == 1  # nobody said that something changed
         with database.transaction() as session:
             session.execute(
-                text("INSERT INTO events (kind, entity, entity_id) VALUES ('song.created', 'song', uuidv7())")
+                text("INSERT INTO events (kind, entity, entity_id) VALUES ('song.deleted', 'song', uuidv7())")
             )
-        assert await found() == 1
+        assert await found() == 0

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from adapters.contract import Adapter, adapter_names, get_adapter
 from catalog.models import Candidate, CrawlIncident, CrawlRun
@@ -99,9 +99,9 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
 
 def source_states(session: Session) -> list[SourceState]:
     """Every source that has a run, by name: five grouped queries."""
-    newest = session.scalars(
-        select(CrawlRun).distinct(CrawlRun.source).order_by(CrawlRun.source, CrawlRun.id.desc())
-    ).all()
+    later = aliased(CrawlRun)
+    newer = select(later.id).where(later.source == CrawlRun.source, later.id > CrawlRun.id)
+    newest = session.scalars(select(CrawlRun).where(~newer.exists()).order_by(CrawlRun.source)).all()
     success = {
         row[0]: row[1]
         for row in session.execute(

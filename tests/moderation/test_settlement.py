@@ -14,7 +14,7 @@ from catalog.database import Database
 from catalog.models import Candidate, Decision, Event, ReviewCase, Song, SongTitle, Version, VersionSource
 from examples.snapshot import Snapshot, take
 from moderation import service, settlement
-from moderation.errors import BadDecisionError, CaseChangedError, CaseClosedError, CaseNotFoundError
+from moderation.errors import BadCursorError, BadDecisionError, CaseChangedError, CaseClosedError, CaseNotFoundError
 from tests.moderation.conftest import copy_of, performance
 
 Add = Callable[..., Candidate]
@@ -342,5 +342,5 @@ def test_the_queue_is_paged_by_priority_and_age(database: Database, add: Add) ->
         if cursor is None:
             break
     assert seen == ["k4", "k0", "k1", "k2", "k3"]
-    with pytest.raises(BadDecisionError, match="cursor"), database.transaction() as session:
+    with pytest.raises(BadCursorError, match="cursor"), database.transaction() as session:
         service.list_cases(session, cursor="bm9uc2Vuc2U")

@@ -47,10 +47,11 @@ def ingest(
         if up and not wait:
             raise BadOptionError("--up --no-wait: the stack would end before the work does; use `versions up`")
         places = own.places(paths)
-        spec = own.campaign(places, name, trust=trust, review=review)
+        label = own.label_of(places, name)
         with _stack(up), _context.open_context() as context:
             client = context.need_workflows()
             with context.database.transaction() as session:
+                spec = own.campaign(own.adopt(session, places), label, trust=trust, review=review)
                 campaign, _, _ = repository.apply(session, spec)
             trigger = context.run(client.start_campaign(str(campaign.id)))
             if not wait:

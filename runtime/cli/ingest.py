@@ -67,7 +67,8 @@ def ingest(
             try:
                 progress = follow(console(stderr=as_json), read, title=spec.name, patience_s=_START_PATIENCE_S)
             except KeyboardInterrupt:
-                typer.echo(f"it goes on; `versions campaign watch {spec.name}` shows it, `… stop` ends it", err=True)
+                later = "it goes on when the stack runs again" if up else "it goes on"
+                typer.echo(f"{later}; `versions campaign watch {spec.name}` shows it, `… stop` ends it", err=True)
                 raise typer.Exit(130) from None
             with context.database.transaction() as session:
                 result = own.outcome(session, [run.run_id for run in progress.runs])

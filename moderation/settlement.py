@@ -33,7 +33,7 @@ from identity.recording import service as recording
 from identity.recording.items import items_from_bytes
 from identity.subject import Name, Subject, subject_from_item
 from moderation.errors import CaseNotFoundError
-from moderation.policy import ApprovalPolicy, decide
+from moderation.policy import ApprovalPolicy, Ruling, decide
 
 MOST_LOOKED_AT_AGAIN = 50
 """Cases of one song that a publication has looked at again; a song with more is for people anyway."""
@@ -101,7 +101,7 @@ def settle(session: Session, candidate_id: uuid.UUID) -> Settled:
         return _publish(session, candidate, Target("attach", version_id=candidate.version_id), "changed")
     proposals = find_proposals(session, candidate, subject)
     _record_proposals(session, candidate, proposals)
-    ruling = decide(policy, subject.missing, proposals)
+    ruling = _after_its_copy(session, candidate, decide(policy, subject.missing, proposals))
     if ruling.automatic:
         if case is not None:
             _close(session, case, ruling.detail)
@@ -137,7 +137,7 @@ def apply_decision(session: Session, case_id: uuid.UUID) -> Settled:
         return _settled_before(session, candidate)
     if decision.action == "reject":
         set_state(candidate, "rejected", "moderator", decision.note)
-        settled = Settled("rejected")
+        settled = Settled("rejected", look_again=tuple(_waiting_copies(session, candidate)))
     else:
         target = Target(**suggestion_target(case.suggestion))
         if decision.action == "retarget":
@@ -283,15 +283,43 @@ def _publish(session: Session, candidate: Candidate, target: Target, reason: str
 
 def _settled_before(session: Session, candidate: Candidate) -> Settled:
     """The answer to whoever asks again: a worker that was killed may have told nobody of the first."""
-    song_id = None
-    if candidate.version_id is not None and candidate.state in FINAL_STATES:
-        song_id = session.get_one(Version, candidate.version_id).song_id
+    if candidate.state == "rejected":
+        return Settled("rejected", look_again=tuple(_waiting_copies(session, candidate)))
+    if candidate.version_id is None or candidate.state not in FINAL_STATES:
+        return Settled(candidate.state)
+    song_id = session.get_one(Version, candidate.version_id).song_id
     return Settled(
         candidate.state,
         version_id=candidate.version_id,
         song_id=song_id,
-        look_again=_touched(session, candidate, song_id) if song_id is not None else (),
+        look_again=_touched(session, candidate, song_id),
     )
+
+
+WAITS_FOR_COPY = "recording_in_review"
+
+
+def _after_its_copy(session: Session, candidate: Candidate, ruling: Ruling) -> Ruling:
+    """A copy that tells little of its song follows the copy of which a moderator is asked already."""
+    if not ruling.automatic or ruling.target.action != "new_song" or candidate.normalised["complete"]:
+        return ruling
+    asked = session.scalar(
+        select(Candidate)
+        .where(Candidate.id.in_(_waiting_copies(session, candidate)), Candidate.reason != WAITS_FOR_COPY)
+        .order_by(Candidate.id)
+        .limit(1)
+    )
+    if asked is None:
+        return ruling
+    detail = f"The same recording waits for a moderator already: «{asked.item.get('title', '')}» of {asked.source}."
+    return Ruling(False, ruling.target, WAITS_FOR_COPY, detail)
+
+
+def _waiting_copies(session: Session, candidate: Candidate) -> list[uuid.UUID]:
+    items = session.scalar(select(AudioFingerprint.items).where(AudioFingerprint.candidate_id == candidate.id))
+    if items is None:
+        return []
+    return recording.waiting_copies(session, items_from_bytes(items), exclude_candidate=candidate.id)
 
 
 def _close(session: Session, case: ReviewCase, why: str) -> None:
@@ -303,9 +331,10 @@ def _close(session: Session, case: ReviewCase, why: str) -> None:
 
 
 def _touched(session: Session, candidate: Candidate, song_id: uuid.UUID) -> tuple[uuid.UUID, ...]:
-    """Candidates in review that were compared with this song or with one of its versions."""
+    """Candidates in review that are the same recording, or were compared with this song or one of its versions."""
+    copies = _waiting_copies(session, candidate)
     of_song = select(Version.id).where(Version.song_id == song_id)
-    return tuple(
+    compared = list(
         session.scalars(
             select(ReviewCase.candidate_id)
             .join(MatchProposal, MatchProposal.candidate_id == ReviewCase.candidate_id)
@@ -316,6 +345,7 @@ def _touched(session: Session, candidate: Candidate, song_id: uuid.UUID) -> tupl
             .limit(MOST_LOOKED_AT_AGAIN)
         )
     )
+    return tuple(dict.fromkeys(copies + compared))
 
 
 def _record_proposals(session: Session, candidate: Candidate, proposals: Sequence[Proposal]) -> None:

@@ -183,3 +183,18 @@ def test_hostile_input_is_cut(unit: str) -> None:
     assert parsed.title
     assert len(parsed.title) <= MAX_TITLE_LENGTH
     assert time.process_time() - started < 2  # a catastrophic pattern would take hours
+
+
+@pytest.mark.parametrize(
+    ("raw", "title"),
+    [
+        ("Airship, but this time, it sounds good.", "Airship, but this time, it sounds good."),
+        ("T.N.T.", "T.N.T."),
+        ("And then...", "And then..."),
+        ("Калинка.", "Калинка"),
+        ("Калинка.mp3", "Калинка"),
+        ("T.N.T. (live)", "T.N.T"),
+    ],
+)
+def test_a_final_mark_is_kept_where_it_belongs_to_the_title(raw: str, title: str) -> None:
+    assert parse_title(raw).title == title

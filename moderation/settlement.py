@@ -93,7 +93,7 @@ def settle(session: Session, candidate_id: uuid.UUID) -> Settled:
     if case is not None and case.state == "decided":
         return apply_decision(session, case.id)
     if candidate.state in FINAL_STATES:
-        return Settled(candidate.state, version_id=candidate.version_id)
+        return _settled_before(session, candidate)
 
     subject = subject_from_item(_measured(candidate))
     candidate.normalised = dict(describe(subject, candidate.item))
@@ -136,7 +136,7 @@ def apply_decision(session: Session, case_id: uuid.UUID) -> Settled:
     candidate = session.get_one(Candidate, case.candidate_id, with_for_update=True)
     decision = session.scalar(select(Decision).where(Decision.case_id == case_id))
     if case.state != "decided" or decision is None:
-        return Settled(candidate.state, version_id=candidate.version_id)
+        return _settled_before(session, candidate)
     if decision.action == "reject":
         set_state(candidate, "rejected", "moderator", decision.note)
         settled = Settled("rejected")
@@ -280,6 +280,19 @@ def _publish(session: Session, candidate: Candidate, target: Target, reason: str
         version_id=published.version_id,
         song_id=published.song_id,
         look_again=_touched(session, candidate, published.song_id),
+    )
+
+
+def _settled_before(session: Session, candidate: Candidate) -> Settled:
+    """The answer to whoever asks again: a worker that was killed may have told nobody of the first."""
+    song_id = None
+    if candidate.version_id is not None and candidate.state in FINAL_STATES:
+        song_id = session.get_one(Version, candidate.version_id).song_id
+    return Settled(
+        candidate.state,
+        version_id=candidate.version_id,
+        song_id=song_id,
+        look_again=_touched(session, candidate, song_id) if song_id is not None else (),
     )
 
 

@@ -30,7 +30,7 @@ def test_a_shown_command_exists(place: str, line: str) -> None:
     words = ["versions", *shlex.split(line, comments=True)[1:]]
     command, rest = find(words)
     assert not command.group, f"{place}: {line}: `{' '.join(command.words)}` needs a subcommand; {rest} is none"
-    known = {name: option for option in command.options for name in option.opts}
+    known = {name: option for option in command.options for name in (*option.opts, *option.secondary_opts)}
     arguments = 0
     while rest:
         word = rest.pop(0)

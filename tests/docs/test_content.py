@@ -127,8 +127,9 @@ def test_every_dependency_has_its_reason() -> None:
         assert re.search(r"#\s*\S+", line), f"{dependency} has no reason"
 
 
-def test_the_lock_file_is_hashed_and_names_no_index() -> None:
-    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements.bootstrap.lock"])
+def test_the_lock_file_is_hashed_and_names_no_index(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
     assert "://" not in text
     assert not re.search(r"^\s*-(i|f|-index|-extra|-find|-trusted)", text, re.MULTILINE)
     for pin in re.findall(r"^[a-z0-9].*$", text, re.MULTILINE):
@@ -141,7 +142,7 @@ def test_no_machine_paths() -> None:
     places = ("/wor" + "k/", "/roo" + "t/", r"/home/(?!me/|someone/)[a-z]+/", "/Use" + "rs/[a-z]")
     forbidden = re.compile("|".join(places))
     for path in tracked_files():
-        if path.suffix in (".png", ".ico") or path.name == "requirements.lock":
+        if path.suffix in (".png", ".ico") or path.suffix == ".lock":
             continue
         try:
             text = path.read_text(encoding="utf-8")

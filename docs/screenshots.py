@@ -155,7 +155,7 @@ def demo(data: Path) -> Iterator[tuple[Connections, list[RenderableType]]]:
         connections = Connections.load(settings)
         yield connections, []
         return
-    check_machine(data, print)
+    check_machine(data)
     sites, supervisor = Sites.start(data / "sites"), Supervisor(settings)
     try:
         connections = supervisor.start()

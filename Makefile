@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help demo test check chaos bench install screenshots clean
+.PHONY: help demo test check chaos bench install docs screenshots clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ chaos: install ## kill every part at random moments and compare with an undistur
 
 bench: install ## measure, side by side (ONLY=name for one)
 	@$(RUN) python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+docs: install ## the generated parts of docs/
+	@$(RUN) python -m docs.generate
 
 screenshots: install ## the pictures in docs/
 	@$(RUN) python -m docs.screenshots

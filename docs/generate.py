@@ -92,12 +92,13 @@ def _cell(text: str | None) -> str:
 
 def _argument(argument: Any) -> str:
     name = argument.metavar or (argument.name or "").upper()
-    return f"{name}…" if argument.nargs != 1 else name
+    return f"{name.rstrip('…')}…" if argument.nargs != 1 else name
 
 
 def _spelling(option: Any) -> str:
     value = "" if option.is_flag else f" {option.metavar or _kind(option)}"
-    return ", ".join(f"`{name}{value}`" for name in sorted(option.opts, key=len, reverse=True))
+    names = [*sorted(option.opts, key=len, reverse=True), *option.secondary_opts]
+    return ", ".join(f"`{name}{value}`" for name in names)
 
 
 def _kind(option: Any) -> str:
@@ -108,7 +109,9 @@ def _kind(option: Any) -> str:
 
 def _default(option: Any) -> str:
     value = option.default
-    return "" if value in (None, False, "") or callable(value) else f"`{value}`"
+    if option.is_flag:
+        return f"`{option.opts[0]}`" if value and option.secondary_opts else ""
+    return "" if value in (None, "") or callable(value) else f"`{value}`"
 
 
 def failures() -> str:

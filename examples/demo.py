@@ -117,7 +117,7 @@ class Outcome:
         return self.last_event > self.first_event
 
 
-def check_machine(data: Path, say: Callable[[str], None]) -> None:
+def check_machine(data: Path, say: Callable[[str], None] = print) -> None:
     """Says in one line what is missing. Raises DemoError."""
     data.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(data).free // 1_000_000

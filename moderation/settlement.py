@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from catalog import feed
@@ -23,7 +23,9 @@ from catalog.models import (
     Decision,
     MatchProposal,
     ReviewCase,
+    SongTitle,
     Version,
+    VersionSource,
 )
 from catalog.publishing import CreditName, Description, SpelledName, Target, UnknownTargetError, lock_identity, publish
 from identity import song
@@ -331,21 +333,33 @@ def _close(session: Session, case: ReviewCase, why: str) -> None:
 
 
 def _touched(session: Session, candidate: Candidate, song_id: uuid.UUID) -> tuple[uuid.UUID, ...]:
-    """Candidates in review that are the same recording, or were compared with this song or one of its versions."""
-    copies = _waiting_copies(session, candidate)
-    of_song = select(Version.id).where(Version.song_id == song_id)
-    compared = list(
-        session.scalars(
-            select(ReviewCase.candidate_id)
-            .join(MatchProposal, MatchProposal.candidate_id == ReviewCase.candidate_id)
-            .where(ReviewCase.state == "open", ReviewCase.candidate_id != candidate.id)
-            .where(or_(MatchProposal.song_id == song_id, MatchProposal.version_id.in_(of_song)))
-            .distinct()
-            .order_by(ReviewCase.candidate_id)
-            .limit(MOST_LOOKED_AT_AGAIN)
-        )
+    """Candidates in review that this publication is evidence for.
+
+    Those are the ones that are the same recording, that were compared with this song or with one of its versions, and,
+    where the song is new, those that bear its title: they were compared with nothing, and each would become a song of
+    its own.
+    """
+    if session.scalar(select(ReviewCase.id).where(ReviewCase.state == "open").limit(1)) is None:
+        return ()
+    waiting = (
+        select(ReviewCase.candidate_id)
+        .where(ReviewCase.state == "open", ReviewCase.candidate_id != candidate.id)
+        .distinct()
+        .order_by(ReviewCase.candidate_id)
+        .limit(MOST_LOOKED_AT_AGAIN)
     )
-    return tuple(dict.fromkeys(copies + compared))
+    of_song = select(Version.id).where(Version.song_id == song_id)
+    compared = waiting.join(MatchProposal, MatchProposal.candidate_id == ReviewCase.candidate_id).where(
+        or_(MatchProposal.song_id == song_id, MatchProposal.version_id.in_(of_song))
+    )
+    found = {*session.scalars(compared), *_waiting_copies(session, candidate)}
+    sources = select(func.count(VersionSource.id)).join(Version).where(Version.song_id == song_id)
+    if session.scalar(sources) == 1:
+        keys = session.scalars(select(SongTitle.key).where(SongTitle.song_id == song_id)).all()
+        titled = [Candidate.normalised.contains({"song_titles": [{"key": key}]}) for key in keys]
+        named = waiting.join(Candidate, Candidate.id == ReviewCase.candidate_id).where(or_(false(), *titled))
+        found.update(session.scalars(named))
+    return tuple(sorted(found)[:MOST_LOOKED_AT_AGAIN])
 
 
 def _record_proposals(session: Session, candidate: Candidate, proposals: Sequence[Proposal]) -> None:

@@ -89,6 +89,30 @@ def test_the_order_of_arrival_does_not_matter(database: Database, add: Add, orde
         assert {"Калинка", "Kalinka", "Во поле берёза стояла"} == titles
 
 
+def test_an_approved_new_song_settles_the_cases_that_bear_its_title(database: Database, add: Add) -> None:
+    asks = {"recording": "auto", "song": "auto", "new_song": "review", "require": ["title", "performer", "duration"]}
+    with database.transaction() as session:
+        add(session, "a", items=performance(1), approval=asks)
+        add(session, "same", items=copy_of(performance(1), bit_error_rate=0.03), source="other", approval=asks)
+        add(session, "b", items=performance(2), performer="Ансамбль Образец", approval=asks)
+        add(session, "c", items=performance(3), title="Во поле берёза стояла", approval=asks)
+    for key in ("a", "same", "b", "c"):
+        assert settle(database, key).state == "in_review"
+    with database.transaction() as session:
+        case = session.scalars(select(ReviewCase).join(Candidate).where(Candidate.source_key == "a")).one()
+        service.decide(session, case.id, action="approve", actor="m")
+        case_id = case.id
+    with database.transaction() as session:
+        waiting = list(settlement.apply_decision(session, case_id).look_again)
+    assert len(waiting) == 2
+    for candidate_id in waiting:
+        with database.transaction() as session:
+            settlement.settle(session, candidate_id)
+    found = snapshot(database)
+    assert found.partition == {frozenset({frozenset({"site:a", "other:same"}), frozenset({"site:b"})})}
+    assert found.review == {"site:c"}
+
+
 def test_two_uploads_at_the_same_moment_become_one_version(database: Database, add: Add) -> None:
     with database.transaction() as session:
         for number in range(6):

@@ -50,7 +50,11 @@ _MAX_TEXT, _MAX_LYRICS = 1000, 50_000
 
 @register
 class Folder:
-    """Seeds are paths of folders or files. Nothing is copied: the audio is read where it lies."""
+    """Seeds are paths of folders or files. Nothing is copied: the audio is read where it lies.
+
+    Option ``root``: a folder above all seeds; source keys then begin at it, so that a file has one key whether it is
+    named itself or found in its folder. Without it they begin at each seed.
+    """
 
     name: ClassVar[str] = "folder"
     summary: ClassVar[str] = "audio files of a local folder, by their tags"
@@ -70,9 +74,11 @@ class Folder:
                 raise ValueError(f"seeds: {seed!r} does not exist; give the path of a folder or an audio file")
             paths.append(path.resolve())
         paths = list(dict.fromkeys(paths))
+        root = query.options.get("root")
+        keys = _short_names(paths) if root is None else [_below(path, root) for path in paths]
         return [
             PageRequest(path.as_uri(), "folder" if path.is_dir() else "file", 0, {"key": key})
-            for path, key in zip(paths, _short_names(paths), strict=True)
+            for path, key in zip(paths, keys, strict=True)
         ]
 
     def parse(self, page: Page, query: SourceQuery) -> Iterable[RecordingItem | PageRequest]:
@@ -182,6 +188,14 @@ def _unsynchronised(tags: dict[str, list[str]]) -> str | None:
 def _clean(value: str, limit: int) -> str:
     text = value[:limit].replace("\0", " ").encode("utf-8", "replace").decode()
     return "\n".join(" ".join(line.split()) for line in text.splitlines()).strip()
+
+
+def _below(path: Path, root: object) -> str:
+    """The path from the root's own name on. Raises ValueError."""
+    folder = Path(str(root)).expanduser().resolve()
+    if not path.is_relative_to(folder):
+        raise ValueError(f"options.root: {str(path)!r} does not lie in {str(root)!r}")
+    return file_name("/".join((folder.name, *path.relative_to(folder).parts))) or "/"
 
 
 def _short_names(paths: list[Path]) -> list[str]:

@@ -40,13 +40,13 @@ async def crawl_files(
     """
     query = SourceQuery(job.source, job.seeds, job.search, job.follow, job.options)
     roots = list(await asyncio.to_thread(lambda: list(adapter.seeds(query))))
-    walk = _walk(roots)
-    found = itertools.islice(walk, job.limits.max_pages)
+    files = walk(roots)
+    found = itertools.islice(files, job.limits.max_pages)
     while batch := await asyncio.to_thread(lambda: list(itertools.islice(found, _WALK_BATCH))):
         if stop.is_set():
             return False
         await store.seed(batch)
-    if await asyncio.to_thread(next, walk, None) is not None:
+    if await asyncio.to_thread(next, files, None) is not None:
         _log.warning("%s: more than %d files; raise limits.max_pages", job.source, job.limits.max_pages)
     while not stop.is_set():
         taken = await store.take(_PARSE_BATCH, [])
@@ -62,7 +62,7 @@ async def crawl_files(
     return False
 
 
-def _walk(roots: Sequence[PageRequest]) -> Iterator[QueuedRequest]:
+def walk(roots: Sequence[PageRequest]) -> Iterator[QueuedRequest]:
     """The audio files below the roots, folder by folder in the order of their names."""
     for root in roots:
         path = local_path(root.url) if root.kind == "file" else _folder(root.url)

@@ -152,15 +152,15 @@ class TemporalWorkflowClient:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._client.execute_update_with_start_workflow(
-                    IngestWorkflow.decide,
-                    m.DecideInput(case_id),
-                    # One decision, one update: a second call answers with the result of the first.
-                    id=f"decide-{case_id}",
-                    start_workflow_operation=start,
-                )
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            return await self._client.execute_update_with_start_workflow(
+                IngestWorkflow.decide,
+                m.DecideInput(case_id),
+                # One decision, one update: a second call answers with the result of the first.
+                id=f"decide-{case_id}",
+                start_workflow_operation=start,
+                rpc_timeout=timedelta(seconds=timeout_s),
+            )
+        except WorkflowUpdateRPCTimeoutOrCancelledError:
             return None
         except RPCError as error:
             if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):

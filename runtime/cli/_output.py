@@ -23,6 +23,7 @@ _BAD_INPUT = {
     "bad_id",
     "ambiguous_id",
     "bad_option",
+    "no_audio_files",
     "campaign_not_found",
     "case_not_found",
     "run_not_found",
@@ -67,10 +68,10 @@ def _json(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def console() -> Console:
-    """A console on the present standard output; wide where nobody looks, so that nothing is cut in a pipe."""
-    result = Console(highlight=False)
-    return result if result.is_terminal else Console(highlight=False, width=200)
+def console(*, stderr: bool = False) -> Console:
+    """A console on the present standard output or error; wide where nobody looks, so that nothing is cut in a pipe."""
+    result = Console(highlight=False, stderr=stderr)
+    return result if result.is_terminal else Console(highlight=False, width=200, stderr=stderr)
 
 
 def plain(value: object, limit: int = 80) -> str:

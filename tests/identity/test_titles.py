@@ -183,3 +183,9 @@ def test_hostile_input_is_cut(unit: str) -> None:
     assert parsed.title
     assert len(parsed.title) <= MAX_TITLE_LENGTH
     assert time.process_time() - started < 2  # a catastrophic pattern would take hours
+
+
+def test_a_known_artist_in_brackets_is_not_part_of_the_title() -> None:
+    parsed = parse_title("Kalinka (ansambl' Berezka-Primer)", ["Ansambl' Berezka-Primer"])
+    assert (parsed.title, parsed.artists) == ("Kalinka", ("ansambl' Berezka-Primer",))
+    assert parse_title("Калинка (малинка)", ["Хор"]).title == "Калинка (малинка)"

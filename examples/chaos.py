@@ -14,6 +14,7 @@ import contextlib
 import itertools
 import os
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -530,10 +531,10 @@ def summary(calm: Trial, disturbed: Trial) -> list[Table]:
 
 def chaos(data: Path, *, seed: int, kills: int, delay_s: float, console: Console) -> int:
     """Both executions and their comparison; the exit status."""
-    check_machine(data)
+    check_machine(data, lambda line: console.print(line, highlight=False))
     rng = random.Random(seed)  # noqa: S311
     console.print(f"seed {seed}, {kills} kills, data in {data}", highlight=False)
-    run_name = f"{os.getpid()}"
+    folder = data / str(os.getpid())
 
     def tell(kill: Kill) -> None:
         console.print(
@@ -543,12 +544,12 @@ def chaos(data: Path, *, seed: int, kills: int, delay_s: float, console: Console
         )
 
     console.print("first undisturbed …")
-    calm = trial(data / run_name / "calm", data / "sites")
+    calm = trial(folder / "calm", data / "sites")
     for line in calm.wrong:
         console.print(f"[red]wrong even without kills[/]: {line}", highlight=False)
     console.print(f"done in {calm.seconds:.1f} s; now with kills …", highlight=False)
     disturbed = trial(
-        data / run_name / "disturbed",
+        folder / "disturbed",
         data / "sites",
         steps=plan(rng, kills),
         rng=rng,
@@ -564,8 +565,11 @@ def chaos(data: Path, *, seed: int, kills: int, delay_s: float, console: Console
         wrong.append(f"the campaign was over after {len(disturbed.kills)} kills: use a larger --delay")
     for line in wrong:
         console.print(f"[red]not equal[/]: {line}", highlight=False)
-    if not wrong:
+    if wrong:
+        console.print(f"the data of both runs: {folder}", highlight=False)
+    else:
         console.print("[green]Nothing lost, nothing doubled.[/]")
+        shutil.rmtree(folder)
     return 1 if wrong else 0
 
 

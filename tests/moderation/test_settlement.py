@@ -368,3 +368,19 @@ def test_the_queue_is_paged_by_priority_and_age(database: Database, add: Add) ->
     assert seen == ["k4", "k0", "k1", "k2", "k3"]
     with pytest.raises(BadCursorError, match="cursor"), database.transaction() as session:
         service.list_cases(session, cursor="bm9uc2Vuc2U")
+
+
+def test_whoever_asks_again_hears_whom_to_tell(database: Database, add: Add) -> None:
+    """The worker that published may have been killed before it told the cases that wait for this evidence."""
+    with database.transaction() as session:
+        for number in (4, 0, 2):
+            add(session, **WORLD[number])
+    for number in (0, 2):
+        settle(database, WORLD[number]["key"])
+    with database.transaction() as session:
+        waiting = session.scalars(select(Candidate.id).where(Candidate.source_key == "d")).one()
+        first = session.scalars(select(Candidate.id).where(Candidate.source_key == "a1")).one()
+        assert settlement.settle(session, waiting).state == "in_review"
+        repeated = settlement.settle(session, first)
+        assert (repeated.state, repeated.look_again) == ("published", (waiting,))
+        assert repeated.song_id is not None

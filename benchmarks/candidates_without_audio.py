@@ -41,7 +41,9 @@ COUNT = 300
 ROUNDS = 3
 WINDOW = m.CrawlRunInput("", "", "").window
 _ROOT = Path(__file__).resolve().parent.parent
-_SYLLABLES = "ка ли на ве сна до ро га по ле мо ре не бо зи ма ле то ре ка бе рё за со ло вей чай гре ча луг ту ман".split()
+_SYLLABLES = (
+    "ка ли на ве сна до ро га по ле мо ре не бо зи ма ле то ре ка бе рё за со ло вей чай гре ча луг ту ман".split()
+)
 
 
 def items(seed: int, count: int) -> list[RecordingItem]:

@@ -170,7 +170,9 @@ async def _measure(stack: _stack.Stack, groups: Sequence[tuple[Path, Sequence[Pa
     ]
 
 
-def measure(count: int = FILES, rounds: int = ROUNDS, shortest: int = SECONDS[0], longest: int = SECONDS[1]) -> list[Figure]:
+def measure(
+    count: int = FILES, rounds: int = ROUNDS, shortest: int = SECONDS[0], longest: int = SECONDS[1]
+) -> list[Figure]:
     """The figures, from a stack of its own; ``count`` files a round."""
     files = make_files(count * rounds, shortest, longest)
     with _stack.running() as stack:

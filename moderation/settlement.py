@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, false, func, or_, select
+from sqlalchemy import and_, delete, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from catalog import feed
@@ -85,24 +85,30 @@ def policy_of(session: Session, candidate: Candidate) -> ApprovalPolicy:
 def settle(session: Session, candidate_id: uuid.UUID) -> Settled:
     """Rules on a candidate. Idempotent: a settled one answers with its state, an open case with itself."""
     lock_identity(session)
-    candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
-    policy = policy_of(session, candidate)
-    case = session.scalar(
-        select(ReviewCase).where(ReviewCase.candidate_id == candidate_id, ReviewCase.state.in_(("open", "decided")))
-    )
+    candidate, run, case = session.execute(
+        select(Candidate, CrawlRun, ReviewCase)
+        .outerjoin(CrawlRun, CrawlRun.id == Candidate.crawl_run_id)
+        .outerjoin(ReviewCase, and_(ReviewCase.candidate_id == Candidate.id, ReviewCase.state.in_(("open", "decided"))))
+        .where(Candidate.id == candidate_id)
+        .with_for_update(of=Candidate)
+        .execution_options(populate_existing=True)
+    ).one()
+    policy = ApprovalPolicy.from_spec(run.spec.get("approval") if run else None)
     if case is not None and case.state == "decided":
         return apply_decision(session, case.id)
     if candidate.state in FINAL_STATES:
         return _settled_before(session, candidate)
 
     subject = subject_from_item(_measured(candidate))
+    first = not candidate.normalised
     candidate.normalised = dict(describe(subject, candidate.item))
     candidate.metadata_key = subject.metadata_key
     if candidate.version_id is not None:
         # Known already, but its source tells something else about it now.
         return _publish(session, candidate, Target("attach", version_id=candidate.version_id), "changed")
-    proposals = find_proposals(session, candidate, subject)
-    _record_proposals(session, candidate, proposals)
+    with session.no_autoflush:  # the questions are about others; what changes here is written once
+        proposals = find_proposals(session, candidate, subject)
+    _record_proposals(session, candidate, proposals, first=first)
     ruling = _after_its_copy(session, candidate, decide(policy, subject.missing, proposals))
     if ruling.automatic:
         if case is not None:
@@ -362,8 +368,9 @@ def _touched(session: Session, candidate: Candidate, song_id: uuid.UUID) -> tupl
     return tuple(sorted(found)[:MOST_LOOKED_AT_AGAIN])
 
 
-def _record_proposals(session: Session, candidate: Candidate, proposals: Sequence[Proposal]) -> None:
-    session.execute(delete(MatchProposal).where(MatchProposal.candidate_id == candidate.id))
+def _record_proposals(session: Session, candidate: Candidate, proposals: Sequence[Proposal], *, first: bool) -> None:
+    if not first:
+        session.execute(delete(MatchProposal).where(MatchProposal.candidate_id == candidate.id))
     session.add_all(
         MatchProposal(
             candidate_id=candidate.id,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,16 +16,12 @@ import pytest
 from catalog.database import Database
 from catalog.migrate import upgrade
 from runtime.embedded import postgres
+from tests.candidates import add, make_run  # noqa: F401 (fixtures)
+from tests.ports import free_port
+from tests.temporal_server import client, temporal_address  # noqa: F401 (fixtures)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _numbers = itertools.count()
-
-
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

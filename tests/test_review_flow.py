@@ -29,11 +29,9 @@ from media.store import ObjectStore
 from moderation import service
 from runtime.reconciler import Reconciler
 from runtime.temporal import RUNNER, WORKFLOWS, TemporalWorkflowClient
-from tests.moderation.conftest import performance
+from tests.candidates import performance
 from workflows.ingest import IngestWorkflow
 from workflows.names import ingest_workflow_id
-
-pytest_plugins = ["tests.moderation.conftest", "tests.workflows.conftest"]
 
 NOWHERE = ObjectStore("127.0.0.1:9", "none", "none", "none")
 """Nothing of this touches audio."""

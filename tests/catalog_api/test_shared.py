@@ -17,7 +17,7 @@ from catalog_api.ratelimit import RateLimit
 from catalog_api.shared import InProcess, InRedis, Shared
 from runtime.embedded import redis
 from tests.catalog_api.conftest import Opener, made
-from tests.conftest import free_port
+from tests.ports import free_port
 
 Maker = Callable[[RateLimit], Shared]
 

@@ -12,7 +12,7 @@ from shutil import which
 
 import pytest
 
-from tests.conftest import free_port
+from tests.ports import free_port
 
 ACCESS_KEY, SECRET_KEY = "access", "secret-of-the-tests"
 

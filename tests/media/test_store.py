@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from media.store import CHUNK_BYTES, ObjectStore, StoreError
-from tests.conftest import free_port
 from tests.media.conftest import ACCESS_KEY, SECRET_KEY
+from tests.ports import free_port
 
 
 @pytest.fixture

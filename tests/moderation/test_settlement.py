@@ -15,7 +15,7 @@ from catalog.models import Candidate, Decision, Event, ReviewCase, Song, SongTit
 from examples.snapshot import Snapshot, take
 from moderation import service, settlement
 from moderation.errors import BadCursorError, BadDecisionError, CaseChangedError, CaseClosedError, CaseNotFoundError
-from tests.moderation.conftest import copy_of, performance
+from tests.candidates import copy_of, performance
 
 Add = Callable[..., Candidate]
 LENIENT = {"recording": "auto", "song": "auto", "new_song": "auto", "require": ["title", "duration"]}

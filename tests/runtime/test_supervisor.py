@@ -17,7 +17,7 @@ from runtime.embedded import ports, process, readiness, s3, state, supervisor
 from runtime.embedded.parts import Context, FatalPartError, NotReadyError, Part, default_parts
 from runtime.embedded.state import PartState, StackError, StackNotRunningError, StackRunningError, StackState
 from runtime.embedded.supervisor import Supervisor, recover
-from tests.conftest import free_port
+from tests.ports import free_port
 from tests.runtime.conftest import gone, script_part, settings, wait_for, web_part
 
 SLEEP = "import time; time.sleep(600)"

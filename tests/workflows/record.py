@@ -18,7 +18,7 @@ from temporalio.worker import Worker
 from activities import messages as m
 from runtime.embedded import temporal
 from runtime.temporal import RUNNER, WORKFLOWS, connect
-from tests.conftest import free_port
+from tests.ports import free_port
 from tests.workflows.test_crawl_run import World, running, until
 from workflows.campaign import CampaignWorkflow
 from workflows.crawl_run import CrawlRunWorkflow

@@ -11,7 +11,6 @@ from temporalio.client import Client
 
 from runtime.embedded import temporal
 from runtime.temporal import connect
-from tests.conftest import free_port
 
 
 @pytest.fixture(scope="session")

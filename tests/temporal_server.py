@@ -11,6 +11,7 @@ from temporalio.client import Client
 
 from runtime.embedded import temporal
 from runtime.temporal import connect
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")

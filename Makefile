@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help demo test check chaos bench install screenshots clean
+.PHONY: help demo test check chaos bench install docs screenshots clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,7 @@ demo: install ## crawl two sample sites and look at the result (EXIT=1: end when
 	@$(RUN) python -m examples.demo $(if $(EXIT),--exit) $(DEMO)
 
 test: install ## all tests
+	@$(RUN) python -m runtime.chromium || true
 	@$(RUN) python -m pytest -n 2 --dist loadgroup $(TEST)
 
 check: install ## formatting, types, walls between rooms, docs
@@ -28,18 +29,23 @@ chaos: install ## kill every part at random moments and compare with an undistur
 bench: install ## measure, side by side (ONLY=name for one)
 	@$(RUN) python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
+docs: install ## the generated parts of docs/
+	@$(RUN) python -m docs.generate
+
 screenshots: install ## the pictures in docs/
 	@$(RUN) python -m docs.screenshots
 
 install: $(VENV)/.installed ## the environment, from the hashed lock file
 
-$(VENV)/.installed: requirements.lock
+$(VENV)/.installed: requirements.lock requirements.bootstrap.lock
 	@[ -n "$(PYTHON)" ] || { echo "versions needs Python 3.11 or newer; none was found on the PATH" >&2; exit 1; }
 	@free=$$(df -Pk . | awk 'NR==2 {print int($$4/1024)}'); [ "$$free" -ge 3000 ] || { \
 	  echo "versions needs 3 GB of free disk here; there are $$free MB" >&2; exit 1; }
 	@echo "Installing into $(VENV) …"
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.bootstrap.lock \
+	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	@echo "$(CURDIR)" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/versions.pth
 	@printf '#!%s\nfrom runtime.cli import main\nmain()\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/versions && chmod +x $(BIN)/versions
 	@touch $@

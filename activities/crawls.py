@@ -46,7 +46,8 @@ class CrawlActivities:
         except UnknownAdapterError as error:
             raise ApplicationError(str(error), type="unknown_source", non_retryable=True) from error
         job = job_of(run, adapter, self._resources.user_agent)
-        progress = CrawlProgress()
+        # An earlier attempt's pages count: the limits are the run's.
+        progress = CrawlProgress(pages=int(run.counters.get("pages", 0)))
         stop = asyncio.Event()
         try:
             complete = await with_heartbeats(

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -26,7 +26,7 @@ from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, 
 from crawlers.download import download, local_path
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.guard import AddressGuard
-from crawlers.politeness import server_group
+from crawlers.urls import server_group
 from identity.recording.index import TermTable
 from identity.recording.items import fingerprint_bytes
 from media.analysis import analyse
@@ -132,7 +132,8 @@ class IngestActivities:
             session.execute(
                 insert(StoredObject)
                 .values(key=key, kind="audio", size=path.stat().st_size)
-                .on_conflict_do_nothing(index_elements=["key"])
+                # A killed worker may have announced it long ago: the sweeper must not take it from under us now.
+                .on_conflict_do_update(index_elements=["key"], set_={"created_at": func.now()})
             )
         self._resources.objects.put_file(key, path, _content_type(features.info.container))
 
@@ -163,26 +164,35 @@ class IngestActivities:
     def _fetch_failed(self, candidate_id: uuid.UUID, error: FetchError) -> m.MediaResult:
         """The failure's class decides: ask again later (Temporal keeps the time), or the end."""
         consequence = CONSEQUENCES[error.failure]
-        attempt = activity.info().attempt
-        if consequence.retry and attempt < MAX_FETCH_ATTEMPTS:
-            wait_s = error.retry_after_s or min(MAX_BACKOFF_S, 2.0**attempt) * random.uniform(0.75, 1.25)  # noqa: S311
-            with self._database.transaction() as session:
-                candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
-                candidate.attempts = attempt
-                set_state(
-                    candidate,
-                    candidate.state,
-                    error.failure.value,
-                    error.detail,
-                    waiting_on="source",
-                    next_attempt_at=datetime.now(UTC) + timedelta(seconds=wait_s),
-                )
+        if consequence.retry and (wait_s := self._again_in_s(candidate_id, error)) is not None:
             raise ApplicationError(
                 error.detail, type=error.failure.value, next_retry_delay=timedelta(seconds=wait_s)
             ) from error
         state = "unavailable" if consequence.gone or error.failure in _UNAVAILABLE else "failed"
         self._end(candidate_id, state, error.failure.value, f"{error.detail} {consequence.remedy}")
         return m.MediaResult("settled")
+
+    def _again_in_s(self, candidate_id: uuid.UUID, error: FetchError) -> float | None:
+        """Seconds until the source is asked again; None when it has been asked often enough.
+
+        Counted in the record: Temporal's attempts also count killed workers, for which no source is to blame.
+        """
+        with self._database.transaction() as session:
+            candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
+            candidate.attempts += 1
+            if candidate.attempts >= MAX_FETCH_ATTEMPTS:
+                return None
+            backoff_s = min(MAX_BACKOFF_S, 2.0**candidate.attempts) * random.uniform(0.75, 1.25)  # noqa: S311
+            wait_s = error.retry_after_s or backoff_s
+            set_state(
+                candidate,
+                candidate.state,
+                error.failure.value,
+                error.detail,
+                waiting_on="source",
+                next_attempt_at=datetime.now(UTC) + timedelta(seconds=wait_s),
+            )
+            return wait_s
 
     def _end(self, candidate_id: uuid.UUID, state: str, reason: str, detail: str) -> None:
         with self._database.transaction() as session:

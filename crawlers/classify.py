@@ -13,13 +13,13 @@ from scrapy import exceptions as scrapy_errors
 
 from crawlers.errors import FailureClass, FetchError
 
-MAX_RETRY_AFTER_S = 3600.0
+MAX_RETRY_AFTER_S = 24 * 3600.0
 
 _BY_STATUS = {
     401: FailureClass.AUTH_REQUIRED,
     403: FailureClass.FORBIDDEN,
     404: FailureClass.NOT_FOUND,
-    407: FailureClass.CONNECTION,
+    407: FailureClass.AUTH_REQUIRED,
     408: FailureClass.TIMEOUT,
     410: FailureClass.GONE,
     425: FailureClass.TRANSIENT,
@@ -64,7 +64,7 @@ def failure_of_exception(error: BaseException) -> FetchError:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Retry-After (seconds or an HTTP date) in seconds from now, at most an hour; None where absent or unreadable."""
+    """Retry-After (seconds or an HTTP date) in seconds from now, at most a day; None where absent or unreadable."""
     value = headers.get("retry-after", "").strip()
     if not value:
         return None

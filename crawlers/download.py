@@ -11,35 +11,24 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import unquote, urljoin, urlsplit
 
 import httpx
 
+from crawlers.classify import failure_of_status, retry_after_s
 from crawlers.errors import FailureClass, FetchError
 from crawlers.guard import AddressGuard
-from crawlers.politeness import server_group
 from crawlers.ports import PolitenessBudget
+from crawlers.urls import server_group
 
-MAX_RETRY_AFTER_S = 24 * 3600.0
 DEFAULT_PENALTY_S = 30.0
 """For a 429 that names no time, in seconds."""
 TOTAL_TIME_FACTOR = 20
 """A transfer may take this many times ``timeout_s`` in all."""
 _CHUNK = 1 << 18
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
-_STATUS = {
-    401: FailureClass.AUTH_REQUIRED,
-    404: FailureClass.NOT_FOUND,
-    407: FailureClass.AUTH_REQUIRED,
-    408: FailureClass.TIMEOUT,
-    410: FailureClass.GONE,
-    429: FailureClass.RATE_LIMITED,
-    451: FailureClass.GEO_BLOCKED,
-}
 _NEVER_AUDIO = frozenset(
     (
         "application/json",
@@ -69,33 +58,6 @@ class Downloaded:
     sha256: str
     content_type: str
     final_url: str
-
-
-def failure_for_status(status: int) -> FailureClass | None:
-    """The failure class of an HTTP status; None for success."""
-    if 200 <= status < 300:
-        return None
-    if status in _STATUS:
-        return _STATUS[status]
-    if 300 <= status < 400:
-        return FailureClass.REDIRECT_LOOP
-    return FailureClass.SERVER_ERROR if status >= 500 else FailureClass.FORBIDDEN
-
-
-def retry_after_s(value: str | None) -> float | None:
-    """Seconds named by a Retry-After header (RFC 9110, 10.2.3), at most a day; None if absent or unreadable."""
-    if not value:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value[:12]), MAX_RETRY_AFTER_S)
-    try:
-        moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
 
 
 def may_be_audio(content_type: str) -> bool:
@@ -238,9 +200,9 @@ async def _open(
 async def _judge(response: httpx.Response, url: str, budget: PolitenessBudget, expect: str, max_bytes: int) -> None:
     """Raises FetchError unless the body of this response is wanted."""
     status = response.status_code
-    failure = failure_for_status(status)
+    failure = failure_of_status(status)
     if failure is not None:
-        wait_s = retry_after_s(response.headers.get("retry-after"))
+        wait_s = retry_after_s(response.headers)
         if status == 429 or (status == 503 and wait_s is not None):
             wait_s = DEFAULT_PENALTY_S if wait_s is None else wait_s
             await budget.penalise(server_group(url), wait_s)

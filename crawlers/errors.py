@@ -74,7 +74,7 @@ CONSEQUENCES: dict[FailureClass, Consequence] = {
     FailureClass.WRONG_TYPE: Consequence(False, False, "Nothing to do: not the kind of content that was asked for."),
     FailureClass.BROKEN_MARKUP: Consequence(False, False, "Look at the snapshot; its data is not readable."),
     FailureClass.ADAPTER_BROKEN: Consequence(
-        False, False, "The site changed or the adapter has a bug: mend it and run `versions reextract`."
+        False, False, "The site changed or the adapter has a bug: mend the adapter and start the campaign again."
     ),
     FailureClass.TIMEOUT: Consequence(True, False, "The site is slow; raise limits.timeout_s if it happens often."),
     FailureClass.CONNECTION: Consequence(True, False, "The site could not be reached; check its name and the network."),

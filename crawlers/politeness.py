@@ -1,4 +1,4 @@
-"""Server groups, and a politeness budget for one process.
+"""A politeness budget for one process.
 
 The budget is the generic cell rate algorithm (ITU-T I.371) without burst: a group has one "next free slot", and each
 request takes it and moves it on by the group's delay.
@@ -8,21 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-
-import httpx
-
-
-def server_group(url: str) -> str:
-    """``host:port`` in lower case, what one budget is kept for. Raises ValueError for a URL without a host."""
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise ValueError(f"url: {url[:200]!r} is not a URL: {error}") from None
-    host = parsed.raw_host.decode("ascii").lower().rstrip(".")
-    if not host:
-        raise ValueError(f"url: {url[:200]!r} names no host; give an absolute http or https URL")
-    port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme, 0)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class MemoryBudget:

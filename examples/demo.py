@@ -30,12 +30,12 @@ from catalog.campaigns.files import load
 from catalog.campaigns.progress import Progress, campaign_progress
 from catalog.database import Database
 from catalog.models import Event
-from crawlers.browser import find_chromium
 from examples import snapshot
 from examples.expected import EXPECTED
 from examples.snapshot import Snapshot
 from media.store import ObjectStore
 from runtime.adapters import adapter_facts
+from runtime.chromium import REMEDY, ensure_chromium
 from runtime.cli._progress import render
 from runtime.connections import Connections
 from runtime.embedded.process import memory_bytes
@@ -117,17 +117,14 @@ class Outcome:
         return self.last_event > self.first_event
 
 
-def check_machine(data: Path) -> None:
+def check_machine(data: Path, say: Callable[[str], None] = print) -> None:
     """Says in one line what is missing. Raises DemoError."""
     data.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(data).free // 1_000_000
     if free < MINIMUM_FREE_MB:
         raise DemoError(f"the demo needs {MINIMUM_FREE_MB} MB of free disk in {data}; there are {free} MB")
-    if find_chromium() is None:
-        raise DemoError(
-            "the second sample site needs a browser and none was found: `.venv/bin/playwright install chromium`, "
-            "or as root on Debian `apt-get install chromium`"
-        )
+    if ensure_chromium(say) is None:
+        raise DemoError(f"the second sample site needs a browser; {REMEDY}")
 
 
 async def run_campaign(
@@ -250,7 +247,7 @@ class MemoryWatch(threading.Thread):
 
 def demo(data: Path, *, stay: bool, console: Console) -> int:
     """Runs the demo; the exit status."""
-    check_machine(data)
+    check_machine(data, lambda line: console.print(line, highlight=False))
     settings = Settings(data_dir=data)
     sites = Sites.start(data / "sites")
     supervisor = Supervisor(settings)

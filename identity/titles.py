@@ -270,6 +270,10 @@ class _Parser:
         if match := _FEATURING.match(inner):
             self.featuring += _names(inner[match.end() :])
             return True
+        if bracketed and artist_key(inner) in self.known:
+            # "Title (Artist)": else the title would depend on which source of the song came first.
+            self._take_artists(inner)
+            return True
         folded = fold(inner)
         words = folded.split()
         kinds = _kinds_of(words)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from typing import Any
 
 from fastapi import FastAPI
 from temporalio.client import Client
 
 from catalog_api.app import create_app as create_catalog_app
+from catalog_api.deps import DependencyState, Readiness
 from media.store import ObjectStore
 from runtime.connections import Connections
+from runtime.logging import redact
 from runtime.settings import Settings
 from runtime.temporal import TemporalWorkflowClient, connect
 
 logger = logging.getLogger(__name__)
 
 _CONNECT_S = 5.0
+_CHECK_S = 3.0
 
 
 class LateWorkflowClient:
@@ -48,11 +52,30 @@ class LateWorkflowClient:
             logger.warning("the decision on %s is recorded and will be applied later: %r", case_id, error)
             return None
 
-    async def check(self) -> str:
-        """Temporal's state for `/readyz`; raises when it does not answer."""
+    async def check(self) -> None:
+        """Raises when Temporal does not answer."""
         client = (await self._get()).client
         await client.service_client.check_health()
-        return "ok"
+
+
+def readiness(workflows: LateWorkflowClient, objects: ObjectStore) -> Readiness:
+    """The state of Temporal and of the object store, for `/readyz`."""
+
+    async def state(check: Awaitable[object]) -> DependencyState:
+        try:
+            async with asyncio.timeout(_CHECK_S):
+                await check
+        except Exception as error:  # whatever is wrong, the answer is that it is away
+            return DependencyState(False, redact(f"{type(error).__name__}: {error}")[:200])
+        return DependencyState(True)
+
+    async def ask() -> dict[str, DependencyState]:
+        temporal, store = await asyncio.gather(
+            state(workflows.check()), state(asyncio.to_thread(objects.size, "readiness-probe"))
+        )
+        return {"temporal": temporal, "object_store": store}
+
+    return ask
 
 
 def create_app() -> FastAPI:
@@ -62,10 +85,12 @@ def create_app() -> FastAPI:
     objects = ObjectStore(
         connections.s3_endpoint, connections.s3_access_key, connections.s3_secret_key, connections.s3_bucket
     )
+    workflows = LateWorkflowClient(connections.temporal_address, connections.temporal_namespace)
     return create_catalog_app(
         database_url=connections.database_url,
-        workflow_client=LateWorkflowClient(connections.temporal_address, connections.temporal_namespace),
+        workflow_client=workflows,
         object_store=objects,
+        readiness=readiness(workflows, objects),
         temporal_ui_url=connections.temporal_ui_url,
         redis_url=connections.redis_url,
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.orm import Session
 
 from activities import messages as m
@@ -68,14 +68,13 @@ class Reconciler:
         self._database = database
         self._client = client
         self._objects = objects
+        self._namespace: str | None = None
 
     async def run_for_ever(self, interval_s: float = 10.0) -> None:
         """Until cancelled. A database or Temporal that is away is tried again in the next round."""
-        first = True
         while True:
             try:
-                done = await self.reconcile(first=first)
-                first = False
+                done = await self.reconcile(first=self._namespace is None)
                 if done.any():
                     logger.info("reconciled: %s", done)
             except Exception:
@@ -85,29 +84,49 @@ class Reconciler:
     async def reconcile(self, *, first: bool = False, grace: timedelta = GRACE) -> Reconciled:
         """One round."""
         result = Reconciled()
-        with self._database.engine.connect() as lock:
-            if not lock.scalar(select(func.pg_try_advisory_lock(func.hashtext(_LOCK)))):
-                return result
-            try:
-                await self._round(result, first, grace)
-            finally:
-                lock.scalar(select(func.pg_advisory_unlock(func.hashtext(_LOCK))))
+        # A transaction's lock ends with its connection, however that ends. In a thread: a database that does not answer
+        # must not stop the worker's heartbeats.
+        lock = await asyncio.to_thread(self._lock)
+        if lock is None:
+            return result
+        try:
+            await self._round(result, first, grace)
+        finally:
+            await asyncio.to_thread(lock.close)
         return result
 
+    def _lock(self) -> Connection | None:
+        connection = self._database.engine.connect()
+        try:
+            if connection.scalar(select(func.pg_try_advisory_xact_lock(func.hashtext(_LOCK)))):
+                return connection
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        return None
+
     async def _round(self, result: Reconciled, first: bool, grace: timedelta) -> None:
+        # A server whose file was lost has made its namespace anew: it knows nothing of what it knew a moment ago.
+        namespace = await self._client.namespace_id()
+        everything = first or namespace != self._namespace
+        if everything:
+            # What does run is only refused; what does not should not wait.
+            grace = timedelta(0)
         for run_message in await self._read(_resting_runs, grace):
             result.runs += await self._client.ensure_run(run_message)
         for ingest_message in await self._read(_resting_candidates, grace):
             result.ingests += await self._client.ensure_ingest(ingest_message)
         for candidate_id, case_id in await self._read(_unapplied_decisions, grace):
             result.decisions += await self._client.decide(candidate_id, case_id) is not None
-        if first:
+        if everything:
             for case_message in await self._read(_open_cases, grace):
                 result.cases += await self._client.ensure_ingest(case_message)
             for campaign_id, name, schedule, paused in await self._read(_schedules, grace):
                 await self._client.sync_schedule(campaign_id, name, schedule, paused)
                 result.schedules += 1
-        result.swept = await asyncio.to_thread(self._sweep)
+        self._namespace = namespace
+        result.swept = await asyncio.to_thread(self.sweep)
 
     async def _read(self, query: Any, grace: timedelta) -> Sequence[Any]:
         def read() -> Sequence[Any]:
@@ -117,12 +136,12 @@ class Reconciler:
 
         return await asyncio.to_thread(read)
 
-    def _sweep(self) -> int:
-        """Removes objects that were put but never referred to: object first, row second."""
+    def sweep(self, older_than: timedelta = SWEEP_AFTER) -> int:
+        """Removes objects that were put but never referred to: object first, row second. Returns how many."""
         with self._database.transaction() as session:
             keys = session.scalars(
                 select(StoredObject.key)
-                .where(StoredObject.state == "pending", StoredObject.created_at < datetime.now(UTC) - SWEEP_AFTER)
+                .where(StoredObject.state == "pending", StoredObject.created_at < datetime.now(UTC) - older_than)
                 .where(~select(Candidate.id).where(Candidate.audio_object == StoredObject.key).exists())
                 .where(~select(VersionSource.id).where(VersionSource.audio_object == StoredObject.key).exists())
                 .where(~select(PageSnapshot.id).where(PageSnapshot.object_key == StoredObject.key).exists())

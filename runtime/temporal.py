@@ -7,6 +7,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import (
     Client,
     Schedule,
@@ -151,15 +152,15 @@ class TemporalWorkflowClient:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._client.execute_update_with_start_workflow(
-                    IngestWorkflow.decide,
-                    m.DecideInput(case_id),
-                    # One decision, one update: a second call answers with the result of the first.
-                    id=f"decide-{case_id}",
-                    start_workflow_operation=start,
-                )
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            return await self._client.execute_update_with_start_workflow(
+                IngestWorkflow.decide,
+                m.DecideInput(case_id),
+                # One decision, one update: a second call answers with the result of the first.
+                id=f"decide-{case_id}",
+                start_workflow_operation=start,
+                rpc_timeout=timedelta(seconds=timeout_s),
+            )
+        except WorkflowUpdateRPCTimeoutOrCancelledError:
             return None
         except RPCError as error:
             if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
@@ -167,6 +168,12 @@ class TemporalWorkflowClient:
             raise
 
     # -- for the reconciler ----------------------------------------------------------------------------------------
+
+    async def namespace_id(self) -> str:
+        """Of our namespace; a server whose file was lost makes the namespace anew, with another id."""
+        request = DescribeNamespaceRequest(namespace=self._client.namespace)
+        answer = await self._client.workflow_service.describe_namespace(request)
+        return answer.namespace_info.id
 
     async def ensure_run(self, message: m.CrawlRunInput) -> bool:
         """Starts the workflow of a crawl run unless it is running; returns whether it was started."""

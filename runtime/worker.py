@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -25,6 +26,7 @@ from catalog.repositories.politeness import PolitenessRepository
 from media.store import ObjectStore
 from runtime.embedded import readiness
 from runtime.reconciler import Reconciler
+from runtime.scratch import own_folder
 from runtime.settings import Settings
 from runtime.temporal import RUNNER, WORKFLOWS, TemporalWorkflowClient, connect
 
@@ -100,11 +102,12 @@ async def run(settings: Settings) -> None:
     )
     client = await connect(settings.temporal_address, settings.temporal_namespace, timeout_s=120)
     await asyncio.to_thread(objects.ensure_bucket)
+    temporary = own_folder(settings.data_dir / "tmp")
     resources = Resources(
         database=database,
         objects=objects,
         budget=PostgresBudget(PolitenessRepository(database)),
-        temporary=settings.data_dir / "tmp",
+        temporary=temporary,
         user_agent=settings.user_agent,
         max_audio_seconds=settings.max_audio_seconds,
         analysis=asyncio.Semaphore(slots),
@@ -125,6 +128,7 @@ async def run(settings: Settings) -> None:
             logger.info("the worker ends: what is in flight may finish")
             reconciling.cancel()
     database.dispose()
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def main() -> None:

@@ -129,6 +129,7 @@ class CrawlRunWorkflow:
                     exclude=[*self._children, *self._parked],
                 ),
                 start_to_close_timeout=policies.POLL_TIMEOUT,
+                heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
                 retry_policy=policies.PATIENT,
             )
             for candidate in found.candidates:

@@ -17,7 +17,7 @@ DATABASE_TIMEOUT = timedelta(seconds=15)
 MEDIA_TIMEOUT = timedelta(minutes=30)
 CRAWL_TIMEOUT = timedelta(days=30)
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
-"""How long a killed worker's crawl or download stays unnoticed."""
+"""How long a killed worker's crawl, download or wait stays unnoticed."""
 
 POLL_TIMEOUT = timedelta(seconds=40)
 

@@ -154,20 +154,22 @@ class Politeness(_Model):
 class Limits(_Model):
     """Bounds of one crawl run of one source; sizes in bytes."""
 
-    max_pages: int = Field(default=10_000, ge=1, le=100_000_000)
-    max_depth: int = Field(default=8, ge=0, le=1000)
-    max_page_bytes: int = Field(default=5_000_000, ge=1, le=1_000_000_000)
-    max_audio_bytes: int = Field(default=200_000_000, ge=1, le=10_000_000_000)
-    max_pages_per_pattern: int = Field(default=200, ge=1, le=100_000_000)
-    timeout: Duration = Field(default=30.0, gt=0, le=3600)
-    max_attempts: int = Field(default=4, ge=1, le=20)
+    max_pages: int = Field(default=10_000, ge=1, le=100_000_000, description="Pages fetched in one run.")
+    max_depth: int = Field(default=8, ge=0, le=1000, description="Links followed from a seed.")
+    max_page_bytes: int = Field(default=5_000_000, ge=1, le=1_000_000_000, description="Of a page, unpacked.")
+    max_audio_bytes: int = Field(default=200_000_000, ge=1, le=10_000_000_000, description="Of an audio file.")
+    max_pages_per_pattern: int = Field(
+        default=200, ge=1, le=100_000_000, description="Pages of one URL pattern without an item: a trap beyond."
+    )
+    timeout: Duration = Field(default=30.0, gt=0, le=3600, description="Of one request.")
+    max_attempts: int = Field(default=4, ge=1, le=20, description="Requests of one URL before it counts as failed.")
 
 
 class SourceSpec(_Model):
     """What is wanted of one site. ``source`` and ``adapter`` default to each other."""
 
     source: SourceName | None = Field(default=None, description="The site's name, part of every candidate's identity.")
-    adapter: SourceName | None = Field(default=None, description="What reads the site; see `versions source list`.")
+    adapter: SourceName | None = Field(default=None, description="What reads the site: `website`, `folder`, …")
     seeds: list[Text] = Field(default=[], max_length=10_000, description="Start URLs, paths or ids.")
     search: list[Text] = Field(default=[], max_length=10_000, description="Search texts, for sources that can search.")
     follow: list[UrlRegex] = Field(
@@ -179,8 +181,8 @@ class SourceSpec(_Model):
         description="What may be done with audio; not more than the adapter permits, which is the default.",
     )
     trust: float = Field(default=0.5, ge=0, le=1, description="How far the source's metadata is believed, 0 to 1.")
-    politeness: Politeness = Politeness()
-    limits: Limits = Limits()
+    politeness: Politeness = Field(default=Politeness(), description="How gently; see below.")
+    limits: Limits = Field(default=Limits(), description="Bounds of one run; see below.")
 
     @property
     def name(self) -> str:
@@ -218,9 +220,13 @@ class Schedule(_Model):
         }
     )
 
-    cron: Annotated[str, AfterValidator(check_cron)] | None = None
-    timezone: Annotated[str, AfterValidator(check_timezone)] | None = None
-    every: Annotated[Duration, Field(ge=60)] | None = None
+    cron: Annotated[str, AfterValidator(check_cron)] | None = Field(
+        default=None, description='Minute, hour, day, month, weekday: "0 3 * * *".'
+    )
+    timezone: Annotated[str, AfterValidator(check_timezone)] | None = Field(
+        default=None, description="An IANA name for `cron`; without it UTC."
+    )
+    every: Annotated[Duration, Field(ge=60)] | None = Field(default=None, description="At least a minute.")
 
     @after_checks(mode="after")
     def _one(self) -> Schedule:
@@ -240,9 +246,9 @@ class Schedule(_Model):
 class CampaignSpec(_Model):
     """A campaign: what an operator wants from one or more sources, and when."""
 
-    version: Literal[1]
-    name: str = Field(pattern=NAME_PATTERN)
-    description: str = Field(default="", max_length=2000)
+    version: Literal[1] = Field(description="Of this file format.")
+    name: str = Field(pattern=NAME_PATTERN, description="What commands call it; the campaign's identity.")
+    description: str = Field(default="", max_length=2000, description="For people.")
     parameters: dict[ParameterName, str | int | float | bool] = Field(
         default={},
         max_length=100,
@@ -251,9 +257,9 @@ class CampaignSpec(_Model):
     allow_private: list[Address] = Field(
         default=[], max_length=100, description="host:port or URL of servers in private networks that may be crawled."
     )
-    sources: list[SourceSpec] = Field(min_length=1, max_length=100)
-    approval: Approval = Approval()
-    schedule: Schedule | None = None
+    sources: list[SourceSpec] = Field(min_length=1, max_length=100, description="At least one.")
+    approval: Approval = Field(default=Approval(), description="Without it a moderator sees everything.")
+    schedule: Schedule | None = Field(default=None, description="Without it, it is started by hand.")
 
     def record(self) -> dict[str, Any]:
         """The JSON that `catalog.models.Campaign.spec` keeps."""

@@ -19,7 +19,7 @@ from catalog_api.problems import ApiError
 bearer = HTTPBearer(
     auto_error=False,
     scheme_name="api key",
-    description="A key made by `versions user key`, sent as `Authorization: Bearer …`.",
+    description="A key made by `versions token create`, sent as `Authorization: Bearer …`.",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
@@ -13,11 +14,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from catalog.campaigns import errors, progress, repository
+from catalog.campaigns.spec import NAME_PATTERN
 from catalog_api.auth import OperatorDep
 from catalog_api.campaigns import schemas
-from catalog_api.deps import PageQuery, Services, ServicesDep, parse_key
+from catalog_api.deps import PageQuery, Services, ServicesDep
 from catalog_api.deps import Query as NoQuery
-from catalog_api.problems import ApiError
+from catalog_api.problems import ApiError, bad_id
 from catalog_api.responses import next_link
 from workflows.client import CampaignRunningError
 
@@ -27,6 +29,13 @@ router = APIRouter(prefix="/api/v1/campaigns", tags=["campaigns"])
 
 T = TypeVar("T")
 _STATUS = {"campaign_not_found": 404, "run_not_found": 404, "campaign_busy": 409, "bad_cursor": 400}
+
+
+def _name(campaign: str) -> str:
+    """The name, if it can be one. Raises ApiError ``bad_id``."""
+    if not re.match(NAME_PATTERN, campaign):
+        raise bad_id("path.campaign", f"use a campaign's name: {NAME_PATTERN}")
+    return campaign
 
 
 async def _ask(services: Services, read: Callable[[Session], T]) -> T:
@@ -62,7 +71,7 @@ async def list_campaigns(services: ServicesDep, operator: OperatorDep, query: An
 @router.get("/{campaign}", response_model=schemas.CampaignDetail)
 async def get_campaign(services: ServicesDep, operator: OperatorDep, campaign: str) -> Response:
     """A campaign with the progress of its newest execution."""
-    name = str(parse_key(campaign, "path.campaign"))
+    name = _name(campaign)
 
     def read(session: Session) -> schemas.CampaignDetail:
         row = repository.get(session, name)
@@ -86,7 +95,7 @@ async def get_waiting(
     query: Annotated[PageQuery, Query()],
 ) -> Response:
     """Everything of a campaign that waits, and for whom."""
-    name = str(parse_key(campaign, "path.campaign"))
+    name = _name(campaign)
 
     def read(session: Session) -> schemas.WaitingPage:
         row = repository.get(session, name)
@@ -102,7 +111,7 @@ async def get_waiting(
 @router.post("/{campaign}/start", response_model=schemas.Started, status_code=202)
 async def start_campaign(services: ServicesDep, operator: OperatorDep, campaign: str) -> Response:
     """Starts one execution now; 409 `campaign_running` if one is under way."""
-    name = str(parse_key(campaign, "path.campaign"))
+    name = _name(campaign)
     campaign_id = await _ask(services, lambda session: repository.get(session, name).id)
     away = ApiError(
         503, "workflows_unavailable", "Temporal cannot be reached now: try again", headers={"Retry-After": "5"}

@@ -61,6 +61,17 @@ def bars(peaks: Sequence[float] | None) -> list[float]:
     ]
 
 
+def authors(credits: list[dict[str, Any]]) -> list[tuple[list[str], list[dict[str, Any]]]]:
+    """Credits by role, in order; roles that the same people had stand together («музыка и слова»)."""
+    by_role: dict[str, list[dict[str, Any]]] = {}
+    for credit in credits:
+        by_role.setdefault(credit["role"], []).append(credit)
+    groups: dict[tuple[str, ...], tuple[list[str], list[dict[str, Any]]]] = {}
+    for role, credited in by_role.items():
+        groups.setdefault(tuple(c["credited_as"] for c in credited), ([], credited))[0].append(role)
+    return list(groups.values())
+
+
 class Page:
     """Renders templates for one request, in its language."""
 
@@ -137,6 +148,7 @@ async def song_page(request: Request, pool: PoolDep, page: PageDep, song: str) -
     return page.render(
         "song.html",
         song=data,
+        authors=authors(data.get("credits", [])),
         waves={version_id: bars(peaks) for version_id, peaks in waves.items()},
         linked=jsonld.for_script(jsonld.song(data, str(request.base_url).rstrip("/"))),
     )

@@ -141,8 +141,10 @@ class PageHandler(BaseDownloadHandler):
         except ValueError as error:
             raise FetchError(FailureClass.ADDRESS_BLOCKED, f"{url[:200]!r}: {error}") from None
         if group not in self._configured:
-            self._configured.add(group)
+            # Marked only after: another request must not take a slot of a group that has no delay of ours yet, or the
+            # budget's default would stand.
             await self._run.budget.configure(group, delay_s=self._run.job.delay_s)
+            self._configured.add(group)
         if check_robots:
             await self._robots.check(url)
         await self._run.budget.acquire(group)

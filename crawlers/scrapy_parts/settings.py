@@ -37,7 +37,7 @@ def scrapy_settings(job: CrawlJob, *, rendered: bool) -> dict[str, Any]:
         "STATS_CLASS": "scrapy.statscollectors.DummyStatsCollector",
         "TELNETCONSOLE_ENABLED": False,
         # Scrapy starts so many tasks for the output of every page, even when there is none: with the default of 100
-        # that was two fifths of a crawl's CPU time. Items leave by the writer here, not by pipelines.
+        # that was half of a crawl's CPU time. Items leave by the writer here, not by pipelines.
         "CONCURRENT_ITEMS": 1,
         "COOKIES_ENABLED": False,
         "CONCURRENT_REQUESTS": total,

@@ -10,7 +10,7 @@ import pytest
 
 from catalog.database import Database
 from catalog_api.pages import words
-from catalog_api.pages.endpoints import bars
+from catalog_api.pages.endpoints import authors, bars
 from tests.catalog_api.conftest import made
 
 HTML = {"Accept": "text/html"}
@@ -148,3 +148,17 @@ def test_bars_and_words() -> None:
         "12 версий",
     ]
     assert (words.clock(None), words.clock(164.4), words.clock(3725)) == ("", "2:44", "1:02:05")
+
+
+def test_roles_of_the_same_people_stand_together() -> None:
+    def credit(role: str, name: str) -> dict[str, str]:
+        return {"role": role, "credited_as": name}
+
+    one = [credit("composer", "Ларионов"), credit("lyricist", "Ларионов"), credit("arranger", "Другой")]
+    assert [(roles, len(credits)) for roles, credits in authors(one)] == [
+        (["composer", "lyricist"], 1),
+        (["arranger"], 1),
+    ]
+    two = [credit("composer", "А"), credit("composer", "Б"), credit("lyricist", "А")]
+    assert [roles for roles, _ in authors(two)] == [["composer"], ["lyricist"]]
+    assert authors([]) == []

@@ -6,18 +6,16 @@ import asyncio
 import hashlib
 import os
 import threading
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crawlers.download import Downloaded, download, local_path, may_be_audio, retry_after_s
+from crawlers.download import Downloaded, download, local_path, may_be_audio
 from crawlers.errors import FailureClass, FetchError
 from crawlers.guard import AddressGuard
-from crawlers.politeness import MemoryBudget, server_group
+from crawlers.politeness import MemoryBudget
 from tests.crawlers.servers import Server, answer, serving
 
 BODY = os.urandom(700_000)
@@ -244,17 +242,6 @@ async def test_cancelling_leaves_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_retry_after_forms() -> None:
-    assert retry_after_s("120") == 120
-    assert retry_after_s("9" * 40) == 86400
-    later = retry_after_s(format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True))
-    assert later is not None
-    assert 80 < later <= 90
-    assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    for nonsense in (None, "", "soon", "-5", "1.5e9x"):
-        assert retry_after_s(nonsense) is None
-
-
 def test_local_files(tmp_path: Path) -> None:
     file = tmp_path / "ёж и ночь #1.mp3"
     file.write_bytes(b"x")
@@ -273,15 +260,6 @@ def test_local_files(tmp_path: Path) -> None:
         with pytest.raises(FetchError) as error:
             local_path(url)
         assert error.value.failure is expected, url
-
-
-def test_server_groups() -> None:
-    assert server_group("HTTP://Example.ORG/x") == "example.org:80"
-    assert server_group("https://example.org.:8443/") == "example.org:8443"
-    assert server_group("https://пример.рф/") == "xn--e1afmkfd.xn--p1ai:443"
-    assert server_group("http://[::1]:81/") == "[::1]:81"
-    with pytest.raises(ValueError, match="host"):
-        server_group("/relative")
 
 
 async def test_memory_budget_spaces_requests() -> None:

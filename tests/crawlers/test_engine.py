@@ -13,7 +13,7 @@ from crawlers.errors import FailureClass as F
 from crawlers.ports import CrawlProgress
 from crawlers.scrapy_parts import run as run_module
 from tests.crawlers.conftest import Bench
-from tests.crawlers.memory import MemoryGuard, Stop
+from tests.crawlers.memory import MemoryBudget, MemoryGuard, Stop
 from tests.crawlers.reader import Reader
 
 
@@ -315,3 +315,23 @@ async def test_progress_of_an_earlier_attempt_counts(bench: Bench) -> None:
     bench.progress = CrawlProgress(pages=95)
     assert await bench.run("/list/0", limits={"max_pages": 100})
     assert sum(bench.site.hits.values()) == 5
+
+
+async def test_no_request_takes_a_turn_before_its_group_is_configured(bench: Bench) -> None:
+    """It would make the budget's own default stand for the group, which is for groups that nobody knows."""
+
+    class SlowBudget(MemoryBudget):
+        too_early = 0
+
+        async def configure(self, group: str, *, delay_s: float) -> None:
+            await asyncio.sleep(0.05)
+            await super().configure(group, delay_s=delay_s)
+
+        async def acquire(self, group: str) -> None:
+            self.too_early += group not in self.delays
+            await super().acquire(group)
+
+    bench.budget = budget = SlowBudget()
+    assert await bench.run(seeds=[f"{bench.site.url}/song/{number}" for number in range(3)], concurrency=3)
+    assert budget.acquired
+    assert budget.too_early == 0

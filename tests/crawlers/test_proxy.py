@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -33,7 +34,8 @@ async def ask(proxy: GuardProxy, text: str) -> str:
         except ConnectionResetError:
             answer = b""
     writer.close()
-    await writer.wait_closed()
+    with contextlib.suppress(ConnectionResetError):
+        await writer.wait_closed()
     return answer.decode()
 
 

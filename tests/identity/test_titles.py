@@ -198,3 +198,9 @@ def test_hostile_input_is_cut(unit: str) -> None:
 )
 def test_a_final_mark_is_kept_where_it_belongs_to_the_title(raw: str, title: str) -> None:
     assert parse_title(raw).title == title
+
+
+def test_a_known_artist_in_brackets_is_not_part_of_the_title() -> None:
+    parsed = parse_title("Kalinka (ansambl' Berezka-Primer)", ["Ansambl' Berezka-Primer"])
+    assert (parsed.title, parsed.artists) == ("Kalinka", ("ansambl' Berezka-Primer",))
+    assert parse_title("Калинка (малинка)", ["Хор"]).title == "Калинка (малинка)"

@@ -85,7 +85,7 @@ def make_run() -> Callable[..., CrawlRun]:
             trigger_key="t",
             source=source,
             spec={"approval": approval or auto},
-            state="running",
+            state="finished",
         )
         session.add(run)
         session.flush()

@@ -89,6 +89,30 @@ def test_the_order_of_arrival_does_not_matter(database: Database, add: Add, orde
         assert {"Калинка", "Kalinka", "Во поле берёза стояла"} == titles
 
 
+def test_an_approved_new_song_settles_the_cases_that_bear_its_title(database: Database, add: Add) -> None:
+    asks = {"recording": "auto", "song": "auto", "new_song": "review", "require": ["title", "performer", "duration"]}
+    with database.transaction() as session:
+        add(session, "a", items=performance(1), approval=asks)
+        add(session, "same", items=copy_of(performance(1), bit_error_rate=0.03), source="other", approval=asks)
+        add(session, "b", items=performance(2), performer="Ансамбль Образец", approval=asks)
+        add(session, "c", items=performance(3), title="Во поле берёза стояла", approval=asks)
+    for key in ("a", "same", "b", "c"):
+        assert settle(database, key).state == "in_review"
+    with database.transaction() as session:
+        case = session.scalars(select(ReviewCase).join(Candidate).where(Candidate.source_key == "a")).one()
+        service.decide(session, case.id, action="approve", actor="m")
+        case_id = case.id
+    with database.transaction() as session:
+        waiting = list(settlement.apply_decision(session, case_id).look_again)
+    assert len(waiting) == 2
+    for candidate_id in waiting:
+        with database.transaction() as session:
+            settlement.settle(session, candidate_id)
+    found = snapshot(database)
+    assert found.partition == {frozenset({frozenset({"site:a", "other:same"}), frozenset({"site:b"})})}
+    assert found.review == {"site:c"}
+
+
 def test_two_uploads_at_the_same_moment_become_one_version(database: Database, add: Add) -> None:
     with database.transaction() as session:
         for number in range(6):
@@ -344,3 +368,19 @@ def test_the_queue_is_paged_by_priority_and_age(database: Database, add: Add) ->
     assert seen == ["k4", "k0", "k1", "k2", "k3"]
     with pytest.raises(BadCursorError, match="cursor"), database.transaction() as session:
         service.list_cases(session, cursor="bm9uc2Vuc2U")
+
+
+def test_whoever_asks_again_hears_whom_to_tell(database: Database, add: Add) -> None:
+    """The worker that published may have been killed before it told the cases that wait for this evidence."""
+    with database.transaction() as session:
+        for number in (4, 0, 2):
+            add(session, **WORLD[number])
+    for number in (0, 2):
+        settle(database, WORLD[number]["key"])
+    with database.transaction() as session:
+        waiting = session.scalars(select(Candidate.id).where(Candidate.source_key == "d")).one()
+        first = session.scalars(select(Candidate.id).where(Candidate.source_key == "a1")).one()
+        assert settlement.settle(session, waiting).state == "in_review"
+        repeated = settlement.settle(session, first)
+        assert (repeated.state, repeated.look_again) == ("published", (waiting,))
+        assert repeated.song_id is not None

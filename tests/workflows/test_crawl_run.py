@@ -38,6 +38,10 @@ class World:
     crawled: bool = False
 
     @activity.defn
+    async def open_crawl_runs(self, message: m.OpenRunsInput) -> m.OpenRunsResult:
+        return m.OpenRunsResult("campaign", [m.OpenedRun(str(uuid.uuid4()), "site", "test")])
+
+    @activity.defn
     async def crawl(self, message: m.CrawlInput) -> m.CrawlResult:
         self.crawls += 1
         self.crawling = True

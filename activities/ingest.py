@@ -70,7 +70,7 @@ class IngestActivities:
         except FetchError as error:
             return await asyncio.to_thread(self._fetch_failed, candidate_id, error)
         except AudioError as error:
-            await asyncio.to_thread(self._end, candidate_id, "failed", error.code, f"{error.detail} {error.remedy}")
+            await asyncio.to_thread(self._end, candidate_id, "failed", error.code, f"{error.detail}; {error.remedy}")
             return m.MediaResult("settled")
         return m.MediaResult("ready")
 

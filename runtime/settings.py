@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr = Field(default=SecretStr(""), validation_alias=_env("S3_SECRET_KEY"))
     s3_bucket: str = Field(default="versions", validation_alias=_env("S3_BUCKET"))
     redis_url: SecretStr | None = Field(default=None, validation_alias=_env("REDIS_URL"))
+    """What the API's processes share: rate limits and remembered answers; without it each has its own."""
 
     api_host: str = "127.0.0.1"
     api_port: int = 8000

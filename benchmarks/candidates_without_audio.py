@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ COUNT = 300
 ROUNDS = 3
 WINDOW = m.CrawlRunInput("", "", "").window
 _ROOT = Path(__file__).resolve().parent.parent
-_SYLLABLES = "ка ли на ве сна до ро га по ле мо ре не бо зи ма ле то ре ка бе рё за со ло вей чай гре ча луг ту ман".split()
+_SYLLABLES = re.findall("..", "калинавеснодорогаполеморенебозимолеторекабезасоловечаегретучалугулутума")
 
 
 def items(seed: int, count: int) -> list[RecordingItem]:

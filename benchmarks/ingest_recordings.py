@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -41,7 +42,7 @@ FILES = 40
 ROUNDS = 2
 SECONDS = (90, 180)
 _SUFFIXES = (".mp3", ".opus", ".flac")
-_CACHE = Path(__file__).resolve().parent.parent / ".data" / "benchmarks"
+CACHE = Path(__file__).resolve().parent.parent / ".data" / "benchmarks"
 
 
 def words(seed: int, count: int) -> str:
@@ -75,10 +76,12 @@ def make_file(folder: Path, number: int, shortest: int, longest: int) -> Path:
 
 def make_files(count: int, shortest: int = SECONDS[0], longest: int = SECONDS[1]) -> list[Path]:
     """So many different pieces of ``shortest`` to ``longest`` seconds: mp3, opus, flac in turn; stereo."""
-    folder = _CACHE / f"music-1-{shortest}-{longest}"
+    folder = CACHE / f"music-{shortest}-{longest}"
     folder.mkdir(parents=True, exist_ok=True)
+    spread: list[Any] = [count * [folder], range(count), count * [shortest], count * [longest]]
+    if count <= 2:
+        return list(map(make_file, *spread))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        spread = [count * [folder], range(count), count * [shortest], count * [longest]]
         return list(pool.map(make_file, *spread))
 
 
@@ -170,7 +173,9 @@ async def _measure(stack: _stack.Stack, groups: Sequence[tuple[Path, Sequence[Pa
     ]
 
 
-def measure(count: int = FILES, rounds: int = ROUNDS, shortest: int = SECONDS[0], longest: int = SECONDS[1]) -> list[Figure]:
+def measure(
+    count: int = FILES, rounds: int = ROUNDS, shortest: int = SECONDS[0], longest: int = SECONDS[1]
+) -> list[Figure]:
     """The figures, from a stack of its own; ``count`` files a round."""
     files = make_files(count * rounds, shortest, longest)
     with _stack.running() as stack:

@@ -15,8 +15,18 @@ from catalog.models import Event
 _FEED_LOCK = "versions.feed"
 
 
-def record(session: Session, kind: str, entity: str, entity_id: uuid.UUID, **payload: Any) -> None:
-    """Adds an event. Call it late in the transaction: other writers of events wait until this one ends."""
-    session.flush()
+def event(kind: str, entity: str, entity_id: uuid.UUID, **payload: Any) -> dict[str, Any]:
+    """A row for `record_all`."""
+    return {"kind": kind, "entity": entity, "entity_id": entity_id, "payload": payload}
+
+
+def record_all(session: Session, events: list[dict[str, Any]]) -> None:
+    """Adds events in this order. Call it late in the transaction: other writers of events wait until this one ends."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtext(_FEED_LOCK))))
-    session.execute(insert(Event).values(kind=kind, entity=entity, entity_id=entity_id, payload=payload))
+    session.execute(insert(Event), events)
+
+
+def record(session: Session, kind: str, entity: str, entity_id: uuid.UUID, **payload: Any) -> None:
+    """Adds one event, as `record_all`, after what is pending in the session."""
+    session.flush()
+    record_all(session, [event(kind, entity, entity_id, **payload)])

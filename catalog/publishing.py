@@ -10,8 +10,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, defer, joinedload
 
 from catalog import feed
 from catalog.models import (
@@ -111,7 +111,15 @@ def publish(session: Session, candidate: Candidate, target: Target) -> Published
 
     The caller holds the identity lock. Raises UnknownTargetError.
     """
-    known = session.scalar(select(VersionSource).where(VersionSource.candidate_id == candidate.id))
+    # All that is new is written when it is complete: one INSERT each, and no UPDATE that completes it.
+    with session.no_autoflush:
+        return _publish(session, candidate, target)
+
+
+def _publish(session: Session, candidate: Candidate, target: Target) -> Published:
+    known: VersionSource | None = None
+    if candidate.version_id is not None:
+        known = session.scalar(select(VersionSource).where(VersionSource.candidate_id == candidate.id))
     created_song = created_version = False
     if known is not None:
         version = session.get_one(Version, known.version_id)
@@ -126,26 +134,38 @@ def publish(session: Session, candidate: Candidate, target: Target) -> Published
                 song = _song(session, target.song_id)
             else:
                 song, created_song = _new_song(session, candidate), True
-            version, created_version = _new_version(session, song, candidate), True
-        source = VersionSource(version_id=version.id, candidate_id=candidate.id)
+            version, created_version = Version(song=song, title=candidate.normalised["title"]), True
+            session.add(version)
+        source = VersionSource(version=version, candidate_id=candidate.id)
         session.add(source)
     _describe_source(source, candidate)
-    candidate.version_id = version.id
+    of_song, of_version = ([], []) if created_song else _sources(session, song, version)
+    if known is None:
+        of_song, of_version = [*of_song, (source, candidate)], [*of_version, (source, candidate)]
+    of_song.sort(key=_quality)
+    of_version.sort(key=_quality)
+    artists = _Artists(session, of_song + of_version)
+    _refresh_version(version, of_version, artists)
+    _refresh_song(song, of_song, artists)
     session.flush()
-    refresh_version(session, version)
-    refresh_song(session, song)
-    if created_song:
-        feed.record(session, "song.created", "song", song.id, title=song.title, slug=song.slug)
-    else:
-        feed.record(session, "song.updated", "song", song.id, title=song.title, slug=song.slug)
-    kind = "version.uploaded" if created_version else "version.updated"
-    feed.record(session, kind, "version", version.id, song_id=str(song.id), title=version.title)
-    # A duplicate upload is welcome: it is a further source of its version.
-    only = (
-        created_version
-        or session.scalar(select(func.count()).select_from(VersionSource).where(VersionSource.version_id == version.id))
-        == 1
+    candidate.version_id = version.id
+    feed.record_all(
+        session,
+        [
+            feed.event(
+                "song.created" if created_song else "song.updated", "song", song.id, title=song.title, slug=song.slug
+            ),
+            feed.event(
+                "version.uploaded" if created_version else "version.updated",
+                "version",
+                version.id,
+                song_id=str(song.id),
+                title=version.title,
+            ),
+        ],
     )
+    # A duplicate upload is welcome: it is a further source of its version.
+    only = len(of_version) == 1
     return Published(version.id, song.id, "published" if only or known is not None else "duplicate")
 
 
@@ -167,15 +187,7 @@ def _new_song(session: Session, candidate: Candidate) -> Song:
     title = candidate.normalised["song_titles"][0]["name"]
     song = Song(title=title, slug=free_slug(session, Song.slug, title))
     session.add(song)
-    session.flush()
     return song
-
-
-def _new_version(session: Session, song: Song, candidate: Candidate) -> Version:
-    version = Version(song_id=song.id, title=candidate.normalised["title"])
-    session.add(version)
-    session.flush()
-    return version
 
 
 def _describe_source(source: VersionSource, candidate: Candidate) -> None:
@@ -190,12 +202,13 @@ def _describe_source(source: VersionSource, candidate: Candidate) -> None:
     source.availability = "available"
 
 
+_Row = tuple[VersionSource, Candidate]
 _NOBODY: tuple[list[CreditName], float] = ([], 0.0)
 
 LOSSLESS = {"flac", "alac", "wavpack", "ape", "pcm_s16le", "pcm_s24le"}
 
 
-def _quality(row: tuple[VersionSource, Candidate]) -> tuple[Any, ...]:
+def _quality(row: _Row) -> tuple[Any, ...]:
     """Sorts the sources of a version, best first; total, so that the order never depends on arrival."""
     source, candidate = row
     return (
@@ -210,18 +223,23 @@ def _quality(row: tuple[VersionSource, Candidate]) -> tuple[Any, ...]:
     )
 
 
-def _sources(session: Session, version_ids: list[uuid.UUID]) -> list[tuple[VersionSource, Candidate]]:
+def _sources(session: Session, song: Song, version: Version) -> tuple[list[_Row], list[_Row]]:
+    """The sources of all versions of the song, and those of the one version."""
     rows = session.execute(
-        select(VersionSource, Candidate)
+        select(VersionSource, Candidate, Version.deleted_at)
         .join(Candidate, Candidate.id == VersionSource.candidate_id)
-        .where(VersionSource.version_id.in_(version_ids))
-    )
-    return sorted(((source, candidate) for source, candidate in rows), key=_quality)
+        .join(Version, Version.id == VersionSource.version_id)
+        .where(Version.song_id == song.id)
+        # Large, and nothing that is looked at here (but the waveform of the best).
+        .options(defer(Candidate.item), defer(Candidate.audio), defer(Candidate.waveform))
+    ).all()
+    of_song = [(source, candidate) for source, candidate, deleted_at in rows if deleted_at is None]
+    of_version = [(source, candidate) for source, candidate, _ in rows if source.version_id == version.id]
+    return of_song, of_version
 
 
-def refresh_version(session: Session, version: Version) -> None:
-    """Derives the version's fields, credits and source ranks from its sources."""
-    rows = _sources(session, [version.id])
+def _refresh_version(version: Version, rows: list[_Row], artists: _Artists) -> None:
+    """Derives the version's fields, credits and source ranks from its sources, best first."""
     for rank, (source, _) in enumerate(rows):
         source.rank = rank
     described = [candidate.normalised for _, candidate in rows]
@@ -239,28 +257,13 @@ def refresh_version(session: Session, version: Version) -> None:
         ((c.normalised["performers"], c.trust) for _, c in rows if c.normalised["performers"]), _NOBODY
     )
     for description, (_, candidate) in zip(described, rows, strict=True):
-        _know_artists(session, description["performers"], candidate.trust)
-    session.execute(delete(VersionCredit).where(VersionCredit.version_id == version.id))
-    for position, credit in enumerate(performers):
-        session.add(
-            VersionCredit(
-                version_id=version.id,
-                position=position,
-                artist_id=_artist(session, credit, trust).id,
-                role=credit["role"],
-                credited_as=credit["name"],
-                join_phrase=credit["join_phrase"],
-            )
-        )
-    session.flush()
+        for credit in description["performers"]:
+            artists.named(credit, candidate.trust)
+    _set_credits(version.credits, VersionCredit, performers, trust, artists)
 
 
-def refresh_song(session: Session, song: Song) -> None:
+def _refresh_song(song: Song, rows: list[_Row], artists: _Artists) -> None:
     """Derives the song's fields, titles, credits and search text from the sources of all its versions."""
-    version_ids = list(
-        session.scalars(select(Version.id).where(Version.song_id == song.id, Version.deleted_at.is_(None)))
-    )
-    rows = _sources(session, version_ids)
     described = [candidate.normalised for _, candidate in rows]
     # A source that names the composition apart from the recording knows its title best.
     by_title = sorted(zip(described, rows, strict=True), key=lambda pair: (not pair[0]["authors"], _quality(pair[1])))
@@ -277,27 +280,16 @@ def refresh_song(session: Session, song: Song) -> None:
     for description, _ in by_title:
         for title in description["song_titles"]:
             titles.setdefault(title["name"], title)
-    present = {row.title: row for row in session.scalars(select(SongTitle).where(SongTitle.song_id == song.id))}
+    present = {row.title: row for row in song.titles}
     for spelling, title in titles.items():
         if spelling not in present:
-            session.add(SongTitle(song_id=song.id, title=spelling, key=title["key"]))
+            song.titles.append(SongTitle(title=spelling, key=title["key"]))
     for spelling, row in present.items():
         if spelling not in titles:
-            session.delete(row)
+            song.titles.remove(row)
 
     authors, trust = next(((d["authors"], row[1].trust) for d, row in by_title if d["authors"]), _NOBODY)
-    session.execute(delete(SongCredit).where(SongCredit.song_id == song.id))
-    for position, credit in enumerate(authors):
-        session.add(
-            SongCredit(
-                song_id=song.id,
-                position=position,
-                artist_id=_artist(session, credit, trust).id,
-                role=credit["role"],
-                credited_as=credit["name"],
-                join_phrase=credit["join_phrase"],
-            )
-        )
+    _set_credits(song.credits, SongCredit, authors, trust, artists)
     words: dict[str, None] = {}
     for title in titles.values():
         words |= {title["name"]: None, title["latin"]: None}
@@ -306,42 +298,68 @@ def refresh_song(session: Session, song: Song) -> None:
         for credit in [*description["performers"], *description["authors"]]:
             words |= {credit["name"]: None, credit["latin"]: None}
     song.search_text = " ".join(words)[:20_000]
-    session.flush()
 
 
-def _know_artists(session: Session, credits: list[CreditName], trust: float) -> None:
-    for credit in credits:
-        _artist(session, credit, trust)
+def _set_credits(
+    present: list[Any],
+    kind: type[VersionCredit] | type[SongCredit],
+    credits: list[CreditName],
+    trust: float,
+    artists: _Artists,
+) -> None:
+    """Makes the credits of a version or a song these; what stays the same is not written."""
+    del present[len(credits) :]
+    for position, credit in enumerate(credits):
+        if position == len(present):
+            present.append(kind(position=position))
+        row, artist = present[position], artists.named(credit, trust)
+        if row.artist_id is None or row.artist_id != artist.id:
+            row.artist = artist
+        row.role, row.credited_as, row.join_phrase = credit["role"], credit["name"], credit["join_phrase"]
 
 
-def _artist(session: Session, credit: CreditName, trust: float) -> Artist:
-    """The artist of this name, made if unknown; a new spelling becomes an alias."""
-    artist = session.scalar(
-        select(Artist)
-        .join(ArtistAlias)
-        .where(ArtistAlias.key == credit["key"], Artist.deleted_at.is_(None))
-        .order_by(Artist.id)
-        .limit(1)
-        .options(selectinload(Artist.aliases))
-    )
-    if artist is None:
-        artist = Artist(
-            name=credit["name"],
-            slug=free_slug(session, Artist.slug, credit["name"]),
-            type=TRADITIONAL_TYPE if credit["traditional"] else None,
-        )
-        session.add(artist)
-    alias = next((alias for alias in artist.aliases if alias.name == credit["name"]), None)
-    if alias is None:
-        artist.aliases.append(ArtistAlias(name=credit["name"], key=credit["key"], trust=trust))
-    elif alias.trust < trust:
-        alias.trust = trust
-    best = min(artist.aliases, key=lambda alias: (-alias.trust, alias.name))
-    if artist.name != best.name:
-        artist.name = best.name
-        artist.row_version = (artist.row_version or 0) + 1
-    session.flush()
-    return artist
+class _Artists:
+    """The artists whom these sources name, read at once; the unknown ones are made."""
+
+    def __init__(self, session: Session, rows: list[_Row]) -> None:
+        self._session = session
+        self._by_key: dict[str, Artist] = {}
+        described = [candidate.normalised for _, candidate in rows]
+        keys = {credit["key"] for d in described for credit in [*d["performers"], *d["authors"]]}
+        if not keys:
+            return
+        of_keys = select(ArtistAlias.artist_id).where(ArtistAlias.key.in_(sorted(keys)))
+        found = session.scalars(
+            select(Artist)
+            .where(Artist.id.in_(of_keys), Artist.deleted_at.is_(None))
+            .order_by(Artist.id)
+            .options(joinedload(Artist.aliases))
+        ).unique()
+        for artist in found:
+            for alias in artist.aliases:
+                self._by_key.setdefault(alias.key, artist)
+
+    def named(self, credit: CreditName, trust: float) -> Artist:
+        """The artist of this name; a new spelling becomes an alias, the most trusted one the name."""
+        artist = self._by_key.get(credit["key"])
+        if artist is None:
+            artist = Artist(
+                name=credit["name"],
+                slug=free_slug(self._session, Artist.slug, credit["name"]),
+                type=TRADITIONAL_TYPE if credit["traditional"] else None,
+            )
+            self._session.add(artist)
+            self._by_key[credit["key"]] = artist
+        alias = next((alias for alias in artist.aliases if alias.name == credit["name"]), None)
+        if alias is None:
+            artist.aliases.append(ArtistAlias(name=credit["name"], key=credit["key"], trust=trust))
+        elif alias.trust < trust:
+            alias.trust = trust
+        best = min(artist.aliases, key=lambda alias: (-alias.trust, alias.name))
+        if artist.name != best.name:
+            artist.name = best.name
+            artist.row_version = (artist.row_version or 0) + 1
+        return artist
 
 
 def _first(values: Any) -> Any:

@@ -20,9 +20,12 @@ def slugify(text: str) -> str:
 def free_slug(session: Session, column: InstrumentedAttribute[str], text: str) -> str:
     """The slug of this text, with a number where it is taken. The caller holds the identity lock."""
     base = slugify(text)
-    taken = set(session.scalars(select(column).where(column.regexp_match(f"^{re.escape(base)}(-[0-9]+)?$"))))
-    if base not in taken:
+    # What is not written yet takes its slug too.
+    taken = {getattr(new, column.key) for new in session.new if isinstance(new, column.class_)}
+    # Asked apart: it is an index lookup, and the answer is nearly always that the slug is free.
+    if session.scalar(select(column).where(column == base)) is None and base not in taken:
         return base
+    taken |= set(session.scalars(select(column).where(column.regexp_match(f"^{re.escape(base)}(-[0-9]+)?$"))))
     number = 2
     while f"{base}-{number}" in taken:
         number += 1

@@ -24,7 +24,8 @@ from catalog_api import docs, openapi, problems, responses
 from catalog_api.deps import ObjectStore, Readiness, Services
 from catalog_api.metrics import Metrics
 from catalog_api.middleware import Envelope
-from catalog_api.ratelimit import RateLimit, RateLimiter
+from catalog_api.ratelimit import RateLimit
+from catalog_api.shared import InProcess, InRedis, Shared
 from workflows.client import WorkflowClient
 
 API_PREFIX = "/api/v1"
@@ -38,6 +39,7 @@ def create_app(
     temporal_ui_url: str | None = None,
     readiness: Readiness | None = None,
     rate_limit: RateLimit | None = None,
+    redis_url: str = "",
     cors_origins: Sequence[str] = (),
     pool_size: int = 10,
     statement_timeout_ms: int = 5000,
@@ -50,12 +52,15 @@ def create_app(
         object_store: where stored audio is; without it no version can be streamed.
         temporal_ui_url: linked to on pages for operators.
         readiness: the state of further parts, for `/readyz`; the database is always asked.
-        rate_limit: per client address and process; default 1,200 requests a minute.
+        rate_limit: per client address; default 1,200 requests a minute.
+        redis_url: what processes share lies there; without it each counts and remembers for itself.
         cors_origins: origins whose scripts may read the API; none by default.
         pool_size: most connections for reads; as many again, at most, serve writes.
         statement_timeout_ms: a read that takes longer is cancelled and answered by 503.
     """
     metrics = Metrics()
+    limit = rate_limit or RateLimit()
+    shared: Shared = InRedis(redis_url, limit) if redis_url else InProcess(limit)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,10 +75,12 @@ def create_app(
                     objects=object_store,
                     readiness=readiness,
                     temporal_ui_url=temporal_ui_url,
+                    shared=shared,
                 )
                 yield
         finally:
             database.dispose()
+            await shared.close()
 
     app = FastAPI(
         title="Versions: the catalog API",
@@ -116,5 +123,5 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-Request-ID"],
             expose_headers=["ETag", "Link", "X-Request-ID", "RateLimit-Remaining", "RateLimit-Reset"],
         )
-    app.add_middleware(Envelope, metrics=metrics, limiter=RateLimiter(rate_limit or RateLimit()))
+    app.add_middleware(Envelope, metrics=metrics, limit=limit, shared=shared)
     return app

@@ -15,6 +15,7 @@ from catalog.database import Database
 from catalog.reads.connections import ReadPool
 from catalog_api.metrics import Metrics
 from catalog_api.problems import bad_id
+from catalog_api.shared import Shared
 from workflows.client import WorkflowClient
 
 
@@ -52,6 +53,7 @@ class Services:
     objects: ObjectStore | None
     readiness: Readiness | None
     temporal_ui_url: str | None
+    shared: Shared
 
 
 def get_services(request: Request) -> Services:

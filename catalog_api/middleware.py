@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from catalog_api.metrics import Metrics
 from catalog_api.problems import problem_response
-from catalog_api.ratelimit import RateLimiter, Verdict
+from catalog_api.ratelimit import RateLimit, Verdict
+from catalog_api.shared import Shared
 
 log = logging.getLogger("catalog_api")
 
@@ -32,10 +33,11 @@ class Envelope:
     A HEAD request runs as GET without its body; endpoints that stream look at ``scope["versions.head"]``.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, limiter: RateLimiter) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, limit: RateLimit, shared: Shared) -> None:
         self.app = app
         self.metrics = metrics
-        self.limiter = limiter
+        self.limit = limit
+        self.shared = shared
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,7 +53,7 @@ class Envelope:
             scope["method"] = "GET"
             scope["versions.head"] = True
         path = scope["path"]
-        verdict = None if path in _UNLIMITED else self.limiter.take((scope.get("client") or ("local",))[0])
+        verdict = None if path in _UNLIMITED else await self.shared.take((scope.get("client") or ("local",))[0])
         status = 0
 
         async def send_with_headers(message: Message) -> None:
@@ -92,7 +94,7 @@ class Envelope:
         headers["Cross-Origin-Opener-Policy"] = "same-origin"
         headers.setdefault("Content-Security-Policy", API_POLICY)
         if verdict is not None:
-            limit = self.limiter.limit
+            limit = self.limit
             headers["RateLimit-Limit"] = str(limit.requests)
             headers["RateLimit-Remaining"] = str(verdict.remaining)
             headers["RateLimit-Reset"] = str(math.ceil(verdict.reset_s))

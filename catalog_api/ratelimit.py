@@ -1,4 +1,4 @@
-"""A token bucket per client, in this process."""
+"""A token bucket per client, in this process. `catalog_api.shared` chooses between it and Redis."""
 
 from __future__ import annotations
 

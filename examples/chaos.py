@@ -14,6 +14,7 @@ import contextlib
 import itertools
 import os
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -53,9 +54,12 @@ from runtime.settings import Settings
 from runtime.temporal import TemporalWorkflowClient, connect
 
 KILLS = 10
-DELAY_S = 0.25
-"""Between two requests to one site while parts are killed; so slow that the campaign outlasts the kills."""
-PAUSE_S = (0.3, 3.5)
+DELAY_S = 0.1
+"""Between two requests to one site while parts are killed."""
+PATIENCE_S = 12.0
+"""A kill waits so long at most for the work before it: what recovers may be killed too."""
+AT_ONCE = 0.2
+"""How often a kill does not wait for work: two parts are away at the same time."""
 TIMEOUT_S = 300.0
 CALM_S = 30.0
 """What was said last (a signal to a waiting case) may still be on its way when a run ends."""
@@ -107,8 +111,20 @@ def victims(pid: int, way: str, rng: random.Random) -> list[int]:
     return [pid]
 
 
+def work_of(progress: Progress | None) -> int:
+    """What has been done so far: answered requests and settled candidates."""
+    if progress is None:
+        return 0
+    waiting = progress.total("open")
+    return sum(progress.total(name) for name in ("requests_done", "requests_failed", "found")) - waiting
+
+
 class Killer(threading.Thread):
-    """Carries out a plan. Waits only for the part it wants to kill next: others may still be on their way back."""
+    """Carries out a plan, spread over the work. Waits only for the part it wants to kill next: others may be away.
+
+    Args:
+        work: about so much will be done (see `work_of`).
+    """
 
     def __init__(
         self,
@@ -117,6 +133,7 @@ class Killer(threading.Thread):
         rng: random.Random,
         progress: Callable[[], Progress | None],
         tell: Callable[[Kill], None],
+        work: int,
     ) -> None:
         super().__init__(name="killer", daemon=True)
         self._supervisor = supervisor
@@ -124,17 +141,25 @@ class Killer(threading.Thread):
         self._rng = rng
         self._progress = progress
         self._tell = tell
+        self._pace = work / (len(self._steps) + 2)
         self._over = threading.Event()
-        self._started = time.monotonic()
+        self._begun = time.monotonic()
         self.kills: list[Kill] = []
 
     def run(self) -> None:
         for part, way in self._steps:
-            pause = self._rng.uniform(*PAUSE_S)
-            if self._over.wait(pause) or not self._wait_ready(part):
+            wanted = 0.0 if self._rng.random() < AT_ONCE else self._pace * self._rng.uniform(0.3, 1.3)
+            if not (self._wait_for_work(wanted) and not self._over.wait(self._rng.random()) and self._wait_ready(part)):
                 return
             with contextlib.suppress(psutil.NoSuchProcess):
                 self._kill(part, way)
+
+    def _wait_for_work(self, wanted: float) -> bool:
+        goal, deadline = work_of(self._progress()) + wanted, time.monotonic() + PATIENCE_S
+        while work_of(self._progress()) < goal and time.monotonic() < deadline:
+            if self._over.wait(0.05):
+                return False
+        return True
 
     def _wait_ready(self, part: str) -> bool:
         while not self._over.wait(0.05):
@@ -150,7 +175,7 @@ class Killer(threading.Thread):
         for victim in victims(pid, way, self._rng):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
-        at = time.monotonic() - self._started
+        at = time.monotonic() - self._begun
         found, waiting = (progress.total("found"), progress.total("open")) if progress else (0, 0)
         self.kills.append(Kill(at, part, way, pid, found, waiting))
         self._tell(self.kills[-1])
@@ -220,6 +245,7 @@ class Trial:
     pages: Counter[str]
     audio: Counter[str]
     seconds: float
+    work: int
     swept: int = 0
     kills: list[Kill] = field(default_factory=list)
     restarts: dict[str, int] = field(default_factory=dict)
@@ -394,13 +420,14 @@ def trial(
     *,
     steps: Sequence[tuple[str, str]] = (),
     rng: random.Random | None = None,
+    work: int = 0,
     delay_s: float | None = None,
     only: Sequence[str] = (),
     expected: Callable[[Snapshot], bool] = lambda _: True,
     tell: Callable[[Kill], None] = lambda _: None,
     timeout_s: float = TIMEOUT_S,
 ) -> Trial:
-    """One execution of the campaign in a fresh data folder, while ``steps`` are killed.
+    """One execution of the campaign in a fresh data folder, while ``steps`` are killed, spread over its ``work``.
 
     ``expected`` says whether the catalog is as it should be; it is given `CALM_S` to become so.
     Raises DemoError if the campaign does not end, and StackError.
@@ -415,10 +442,10 @@ def trial(
         reader.start()
         begun = time.monotonic()
         campaign_id, trigger = begin(connections, campaign(urls, delay_s=delay_s, only=only))
-        killer = Killer(supervisor, steps, rng or random.Random(0), lambda: watch.latest, tell)  # noqa: S311
+        killer = Killer(supervisor, steps, rng or random.Random(0), lambda: watch.latest, tell, work)  # noqa: S311
         killer.start()
         try:
-            watch.until_finished(campaign_id, trigger, timeout_s)
+            done = work_of(watch.until_finished(campaign_id, trigger, timeout_s))
             seconds = time.monotonic() - begun
         finally:
             kills = killer.stop()
@@ -432,7 +459,7 @@ def trial(
             incidents = snapshot.incidents(session)
         pages, audio = requests_of(urls)
         restarts = {name: part.restarts for name, part in supervisor.snapshot().items()}
-        return Trial(found, incidents, wrong, pages, audio, seconds, swept, kills, restarts, reader.answers)
+        return Trial(found, incidents, wrong, pages, audio, seconds, done, swept, kills, restarts, reader.answers)
 
 
 def _snapshot(watch: Watch) -> Snapshot:
@@ -504,10 +531,10 @@ def summary(calm: Trial, disturbed: Trial) -> list[Table]:
 
 def chaos(data: Path, *, seed: int, kills: int, delay_s: float, console: Console) -> int:
     """Both executions and their comparison; the exit status."""
-    check_machine(data)
+    check_machine(data, lambda line: console.print(line, highlight=False))
     rng = random.Random(seed)  # noqa: S311
     console.print(f"seed {seed}, {kills} kills, data in {data}", highlight=False)
-    run_name = f"{os.getpid()}"
+    folder = data / str(os.getpid())
 
     def tell(kill: Kill) -> None:
         console.print(
@@ -517,15 +544,16 @@ def chaos(data: Path, *, seed: int, kills: int, delay_s: float, console: Console
         )
 
     console.print("first undisturbed …")
-    calm = trial(data / run_name / "calm", data / "sites")
+    calm = trial(folder / "calm", data / "sites")
     for line in calm.wrong:
         console.print(f"[red]wrong even without kills[/]: {line}", highlight=False)
     console.print(f"done in {calm.seconds:.1f} s; now with kills …", highlight=False)
     disturbed = trial(
-        data / run_name / "disturbed",
+        folder / "disturbed",
         data / "sites",
         steps=plan(rng, kills),
         rng=rng,
+        work=calm.work,
         delay_s=delay_s,
         expected=lambda taken: not calm.snapshot.differences(taken),
         tell=tell,
@@ -537,8 +565,11 @@ def chaos(data: Path, *, seed: int, kills: int, delay_s: float, console: Console
         wrong.append(f"the campaign was over after {len(disturbed.kills)} kills: use a larger --delay")
     for line in wrong:
         console.print(f"[red]not equal[/]: {line}", highlight=False)
-    if not wrong:
+    if wrong:
+        console.print(f"the data of both runs: {folder}", highlight=False)
+    else:
         console.print("[green]Nothing lost, nothing doubled.[/]")
+        shutil.rmtree(folder)
     return 1 if wrong else 0
 
 

@@ -110,7 +110,7 @@ def take(session: Session) -> Snapshot:
         partition=frozenset(frozenset(frozenset(s) for s in versions.values()) for versions in songs.values()),
         described=described,
         review=frozenset(session.scalars(select(name).join(ReviewCase).where(ReviewCase.state == "open"))),
-        failed=dict(session.execute(failures).all()),
+        failed={row[0]: row[1] for row in session.execute(failures)},
         unfinished=frozenset(
             session.scalars(
                 select(name).where(Candidate.state.in_(("discovered", "fetched", "fingerprinted", "matched")))

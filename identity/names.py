@@ -141,7 +141,8 @@ def title_key(title: str) -> str:
 def title_keys(title: str) -> tuple[str, ...]:
     """Keys under which a title may be known: whole, without its brackets, and the words in brackets alone.
 
-    "Volare (Nel blu dipinto di blu)" is known under each half. A single word in brackets is no title.
+    "Volare (Nel blu dipinto di blu)" is known under each half. A single word in brackets is no title, and neither is
+    what names a version ("Milestone 2 Version").
     """
     title = title[:MAX_NAME_LENGTH]
     readings = [title_key(title)]
@@ -150,11 +151,15 @@ def title_keys(title: str) -> tuple[str, ...]:
         outside = _BRACKETS.sub(" ", title)
         if fold(outside):
             readings.append(title_key(outside))
-        readings += [key for key in map(title_key, inside) if len(key.split()) > 1]
+        readings += [key for key in map(title_key, inside) if len(words := key.split()) > 1 and not _VERSION & {*words}]
     halves = {title_key(half) for half in re.split(r"\s/\s", title)}
     if len(halves) == 1:  # «Калинка / Kalinka», unlike a medley
         readings += halves
     return tuple(dict.fromkeys(key for key in readings if key))
+
+
+_VERSION_WORDS = ("version", "mix", "remix", "edit", "take", "версия", "редакция", "вариант", "ремикс", "микс", "дубль")
+_VERSION = frozenset(map(title_key, _VERSION_WORDS))
 
 
 def artist_key(name: str) -> str:

@@ -11,8 +11,9 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Select, func, literal, select, text, union_all
 from sqlalchemy.orm import Session
 
 from catalog.models import ArtistAlias, Candidate, Song, SongCredit, SongTitle, Version, VersionCredit
@@ -61,22 +62,19 @@ def _block(session: Session, subject: Subject) -> list[uuid.UUID]:
     runs = set(_runs(title_key(subject.raw_title))) - exact
     words = {run for run in runs if " " not in run}
     found: set[uuid.UUID] = set()
-    # Apart, so that the many songs of a common word cannot crowd out the one that is meant.
-    for keys, limit in ((exact, th.EQUAL_LIMIT), (runs - words, th.RUN_LIMIT), (words, th.RUN_LIMIT)):
-        wanted = sorted(keys)
-        if not wanted:
-            continue
-        rows = session.scalars(
-            select(SongTitle.song_id)
-            .join(Song)
-            .where(SongTitle.key.in_(wanted), Song.deleted_at.is_(None))
-            .distinct()
-            .order_by(SongTitle.song_id)
-            .limit(limit)
-        ).all()
-        found.update(rows)
-        if len(rows) == limit:
-            found.update(_sharing_artists(session, subject, wanted))
+    # Apart, so that the many songs of a common word cannot crowd out the one that is meant; but in one statement.
+    blocks = [
+        (sorted(keys), limit)
+        for keys, limit in ((exact, th.EQUAL_LIMIT), (runs - words, th.RUN_LIMIT), (words, th.RUN_LIMIT))
+        if keys
+    ]
+    if blocks:
+        titled = [_titled(number, keys, limit) for number, (keys, limit) in enumerate(blocks)]
+        rows = session.execute(titled[0] if len(titled) == 1 else union_all(*titled)).all()
+        found.update(row[1] for row in rows)
+        for number, (keys, limit) in enumerate(blocks):
+            if sum(row[0] == number for row in rows) == limit:
+                found.update(_sharing_artists(session, subject, keys))
     if subject.title_keys:
         found.update(_near(session, subject.title_keys[0]))
     if iswc := normal_iswc(subject.identifiers.get("iswc")):
@@ -87,6 +85,20 @@ def _block(session: Session, subject: Subject) -> list[uuid.UUID]:
             )
         )
     return sorted(found)
+
+
+def _titled(number: int, keys: Sequence[str], limit: int) -> Select[Any]:
+    """(number, song id) of songs with one of these keys, at most ``limit``, those of the smallest ids."""
+    found = (
+        select(SongTitle.song_id)
+        .join(Song)
+        .where(SongTitle.key.in_(keys), Song.deleted_at.is_(None))
+        .distinct()
+        .order_by(SongTitle.song_id)
+        .limit(limit)
+        .subquery()
+    )
+    return select(literal(number), found.c.song_id)
 
 
 def _runs(key: str) -> list[str]:
@@ -103,8 +115,10 @@ def _runs(key: str) -> list[str]:
 def _near(session: Session, key: str) -> Sequence[uuid.UUID]:
     """Songs whose key is similar, by trigrams; the threshold is set for this query only."""
     setting = "pg_trgm.similarity_threshold"
-    before = session.scalar(select(func.current_setting(setting, True))) or "0.3"
-    session.execute(select(func.set_config(setting, str(th.NEAR_TRIGRAM), True)))
+    # In one statement: the old value is read before the new one is set (a list is evaluated from left to right).
+    before, _ = session.execute(
+        select(func.current_setting(setting, True), func.set_config(setting, str(th.NEAR_TRIGRAM), True))
+    ).one()
     similarity = func.max(func.similarity(SongTitle.key, key))
     rows = session.scalars(
         select(SongTitle.song_id)
@@ -114,7 +128,7 @@ def _near(session: Session, key: str) -> Sequence[uuid.UUID]:
         .order_by(similarity.desc(), func.min(SongTitle.key), SongTitle.song_id)
         .limit(th.NEAR_LIMIT)
     ).all()
-    session.execute(select(func.set_config(setting, before, True)))
+    session.execute(select(func.set_config(setting, before or "0.3", True)))
     return rows
 
 

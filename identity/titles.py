@@ -227,6 +227,7 @@ class _Parser:
         title = (
             title or next((c for s in segments if (c := s.strip(_EDGE))), "") or whole.strip(_EDGE + "()[]{}") or whole
         )
+        title += _final_mark(self.raw, title)
         return ParsedTitle(
             title=title,
             artists=tuple(dict.fromkeys(self.artists)),
@@ -268,6 +269,10 @@ class _Parser:
             return False
         if match := _FEATURING.match(inner):
             self.featuring += _names(inner[match.end() :])
+            return True
+        if bracketed and artist_key(inner) in self.known:
+            # "Title (Artist)": else the title would depend on which source of the song came first.
+            self._take_artists(inner)
             return True
         folded = fold(inner)
         words = folded.split()
@@ -446,6 +451,12 @@ class _Parser:
         for guest in guests:
             self.featuring += _names(guest)
         return head.strip(_EDGE + "([")
+
+
+def _final_mark(raw: str, title: str) -> str:
+    """The full stop or dots at the title's end, where they belong to it: «T.N.T.», «But now, it sounds good.»"""
+    found = re.fullmatch(re.escape(title) + r"(\.{1,3}|…)", _clean(raw))
+    return found[1] if found and (found[1] != "." or re.search("[.,]", title)) else ""
 
 
 def _clean(raw: str) -> str:

@@ -31,3 +31,9 @@ class BadDecisionError(ModerationError):
     """The decision's fields do not fit together, or its target does not exist."""
 
     code = "bad_decision"
+
+
+class BadCursorError(ModerationError):
+    """The cursor was not given out by this list."""
+
+    code = "bad_cursor"

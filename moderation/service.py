@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from catalog.models import Candidate, Decision, MatchProposal, ReviewCase, Song, Version, VersionCredit
 from catalog.publishing import UnknownTargetError, survivor
-from moderation.errors import BadDecisionError, CaseChangedError, CaseClosedError, CaseNotFoundError
+from moderation.errors import BadCursorError, BadDecisionError, CaseChangedError, CaseClosedError, CaseNotFoundError
 
 Action = Literal["approve", "reject", "retarget"]
 
@@ -71,7 +71,7 @@ class CasePage:
 def list_cases(
     session: Session, *, state: str = "open", source: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> CasePage:
-    """Cases by priority, then age. Raises BadDecisionError on a cursor from elsewhere."""
+    """Cases by priority, then age. Raises BadCursorError on a cursor from elsewhere."""
     query = _cases().where(ReviewCase.state == state)
     if source is not None:
         query = query.where(Candidate.source == source)
@@ -283,4 +283,4 @@ def _read_cursor(cursor: str) -> tuple[int, uuid.UUID]:
             raise ValueError(kind)
         return int(priority), uuid.UUID(case_id)
     except (ValueError, TypeError, binascii.Error) as error:
-        raise BadDecisionError("cursor: not one of this list; start without a cursor") from error
+        raise BadCursorError("cursor: not one of this list; start without a cursor") from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, false, func, or_, select
+from sqlalchemy import and_, delete, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from catalog import feed
@@ -35,7 +35,7 @@ from identity.recording import service as recording
 from identity.recording.items import items_from_bytes
 from identity.subject import Name, Subject, subject_from_item
 from moderation.errors import CaseNotFoundError
-from moderation.policy import ApprovalPolicy, decide
+from moderation.policy import ApprovalPolicy, Ruling, decide
 
 MOST_LOOKED_AT_AGAIN = 50
 """Cases of one song that a publication has looked at again; a song with more is for people anyway."""
@@ -85,25 +85,31 @@ def policy_of(session: Session, candidate: Candidate) -> ApprovalPolicy:
 def settle(session: Session, candidate_id: uuid.UUID) -> Settled:
     """Rules on a candidate. Idempotent: a settled one answers with its state, an open case with itself."""
     lock_identity(session)
-    candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
-    policy = policy_of(session, candidate)
-    case = session.scalar(
-        select(ReviewCase).where(ReviewCase.candidate_id == candidate_id, ReviewCase.state.in_(("open", "decided")))
-    )
+    candidate, run, case = session.execute(
+        select(Candidate, CrawlRun, ReviewCase)
+        .outerjoin(CrawlRun, CrawlRun.id == Candidate.crawl_run_id)
+        .outerjoin(ReviewCase, and_(ReviewCase.candidate_id == Candidate.id, ReviewCase.state.in_(("open", "decided"))))
+        .where(Candidate.id == candidate_id)
+        .with_for_update(of=Candidate)
+        .execution_options(populate_existing=True)
+    ).one()
+    policy = ApprovalPolicy.from_spec(run.spec.get("approval") if run else None)
     if case is not None and case.state == "decided":
         return apply_decision(session, case.id)
     if candidate.state in FINAL_STATES:
         return _settled_before(session, candidate)
 
     subject = subject_from_item(_measured(candidate))
+    first = not candidate.normalised
     candidate.normalised = dict(describe(subject, candidate.item))
     candidate.metadata_key = subject.metadata_key
     if candidate.version_id is not None:
         # Known already, but its source tells something else about it now.
         return _publish(session, candidate, Target("attach", version_id=candidate.version_id), "changed")
-    proposals = find_proposals(session, candidate, subject)
-    _record_proposals(session, candidate, proposals)
-    ruling = decide(policy, subject.missing, proposals)
+    with session.no_autoflush:  # the questions are about others; what changes here is written once
+        proposals = find_proposals(session, candidate, subject)
+    _record_proposals(session, candidate, proposals, first=first)
+    ruling = _after_its_copy(session, candidate, decide(policy, subject.missing, proposals))
     if ruling.automatic:
         if case is not None:
             _close(session, case, ruling.detail)
@@ -139,7 +145,7 @@ def apply_decision(session: Session, case_id: uuid.UUID) -> Settled:
         return _settled_before(session, candidate)
     if decision.action == "reject":
         set_state(candidate, "rejected", "moderator", decision.note)
-        settled = Settled("rejected")
+        settled = Settled("rejected", look_again=tuple(_waiting_copies(session, candidate)))
     else:
         target = Target(**suggestion_target(case.suggestion))
         if decision.action == "retarget":
@@ -285,15 +291,43 @@ def _publish(session: Session, candidate: Candidate, target: Target, reason: str
 
 def _settled_before(session: Session, candidate: Candidate) -> Settled:
     """The answer to whoever asks again: a worker that was killed may have told nobody of the first."""
-    song_id = None
-    if candidate.version_id is not None and candidate.state in FINAL_STATES:
-        song_id = session.get_one(Version, candidate.version_id).song_id
+    if candidate.state == "rejected":
+        return Settled("rejected", look_again=tuple(_waiting_copies(session, candidate)))
+    if candidate.version_id is None or candidate.state not in FINAL_STATES:
+        return Settled(candidate.state)
+    song_id = session.get_one(Version, candidate.version_id).song_id
     return Settled(
         candidate.state,
         version_id=candidate.version_id,
         song_id=song_id,
-        look_again=_touched(session, candidate, song_id) if song_id is not None else (),
+        look_again=_touched(session, candidate, song_id),
     )
+
+
+WAITS_FOR_COPY = "recording_in_review"
+
+
+def _after_its_copy(session: Session, candidate: Candidate, ruling: Ruling) -> Ruling:
+    """A copy that tells little of its song follows the copy of which a moderator is asked already."""
+    if not ruling.automatic or ruling.target.action != "new_song" or candidate.normalised["complete"]:
+        return ruling
+    asked = session.scalar(
+        select(Candidate)
+        .where(Candidate.id.in_(_waiting_copies(session, candidate)), Candidate.reason != WAITS_FOR_COPY)
+        .order_by(Candidate.id)
+        .limit(1)
+    )
+    if asked is None:
+        return ruling
+    detail = f"The same recording waits for a moderator already: «{asked.item.get('title', '')}» of {asked.source}."
+    return Ruling(False, ruling.target, WAITS_FOR_COPY, detail)
+
+
+def _waiting_copies(session: Session, candidate: Candidate) -> list[uuid.UUID]:
+    items = session.scalar(select(AudioFingerprint.items).where(AudioFingerprint.candidate_id == candidate.id))
+    if items is None:
+        return []
+    return recording.waiting_copies(session, items_from_bytes(items), exclude_candidate=candidate.id)
 
 
 def _close(session: Session, case: ReviewCase, why: str) -> None:
@@ -307,9 +341,12 @@ def _close(session: Session, case: ReviewCase, why: str) -> None:
 def _touched(session: Session, candidate: Candidate, song_id: uuid.UUID) -> tuple[uuid.UUID, ...]:
     """Candidates in review that this publication is evidence for.
 
-    Those are the ones that were compared with this song or with one of its versions, and, where the song is new, those
-    that bear its title: they were compared with nothing, and each would become a song of its own.
+    Those are the ones that are the same recording, that were compared with this song or with one of its versions, and,
+    where the song is new, those that bear its title: they were compared with nothing, and each would become a song of
+    its own.
     """
+    if session.scalar(select(ReviewCase.id).where(ReviewCase.state == "open").limit(1)) is None:
+        return ()
     waiting = (
         select(ReviewCase.candidate_id)
         .where(ReviewCase.state == "open", ReviewCase.candidate_id != candidate.id)
@@ -321,7 +358,7 @@ def _touched(session: Session, candidate: Candidate, song_id: uuid.UUID) -> tupl
     compared = waiting.join(MatchProposal, MatchProposal.candidate_id == ReviewCase.candidate_id).where(
         or_(MatchProposal.song_id == song_id, MatchProposal.version_id.in_(of_song))
     )
-    found = set(session.scalars(compared))
+    found = {*session.scalars(compared), *_waiting_copies(session, candidate)}
     sources = select(func.count(VersionSource.id)).join(Version).where(Version.song_id == song_id)
     if session.scalar(sources) == 1:
         keys = session.scalars(select(SongTitle.key).where(SongTitle.song_id == song_id)).all()
@@ -331,8 +368,9 @@ def _touched(session: Session, candidate: Candidate, song_id: uuid.UUID) -> tupl
     return tuple(sorted(found)[:MOST_LOOKED_AT_AGAIN])
 
 
-def _record_proposals(session: Session, candidate: Candidate, proposals: Sequence[Proposal]) -> None:
-    session.execute(delete(MatchProposal).where(MatchProposal.candidate_id == candidate.id))
+def _record_proposals(session: Session, candidate: Candidate, proposals: Sequence[Proposal], *, first: bool) -> None:
+    if not first:
+        session.execute(delete(MatchProposal).where(MatchProposal.candidate_id == candidate.id))
     session.add_all(
         MatchProposal(
             candidate_id=candidate.id,

@@ -92,4 +92,5 @@ def create_app() -> FastAPI:
         object_store=objects,
         readiness=readiness(workflows, objects),
         temporal_ui_url=connections.temporal_ui_url,
+        redis_url=connections.redis_url,
     )

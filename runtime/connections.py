@@ -21,6 +21,7 @@ _VARIABLES = {
     "s3_access_key": "VERSIONS_S3_ACCESS_KEY",
     "s3_secret_key": "VERSIONS_S3_SECRET_KEY",
     "s3_bucket": "VERSIONS_S3_BUCKET",
+    "redis_url": "VERSIONS_REDIS_URL",
 }
 
 
@@ -28,7 +29,8 @@ _VARIABLES = {
 class Connections:
     """Addresses and keys of all parts. ``s3_endpoint`` is a URL; ``temporal_address`` is host:port.
 
-    A part that was left out of the stack (``versions up --only``) has an empty address.
+    A part that was left out of the stack (``versions up --only``) has an empty address, and so has Redis where none is
+    configured.
     """
 
     database_url: str = ""
@@ -40,6 +42,7 @@ class Connections:
     s3_secret_key: str = ""
     s3_bucket: str = "versions"
     api_url: str = ""
+    redis_url: str = ""
 
     def __repr__(self) -> str:
         """Without secrets: this ends up in logs."""
@@ -90,6 +93,8 @@ def external(settings: Settings) -> dict[str, Any]:
         values["s3_access_key"] = settings.s3_access_key.get_secret_value()
         values["s3_secret_key"] = settings.s3_secret_key.get_secret_value()
         values["s3_bucket"] = settings.s3_bucket
+    if redis_url := secret(settings.redis_url):
+        values["redis_url"] = redis_url
     return values
 
 

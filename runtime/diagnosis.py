@@ -153,20 +153,29 @@ def _chromium(_settings: Settings) -> Finding:
 
 def _parts(settings: Settings) -> list[Finding]:
     report = inspect(settings)
-    if report.state in ("stopped", "killed") and not any(part.external for part in report.parts):
+    redis = [part for part in report.parts if part.name == "redis"]
+    stack = [part for part in report.parts if part.name != "redis"]
+    if report.state in ("stopped", "killed") and not any(part.external for part in stack):
         level = "warning" if report.state == "killed" else "ok"
-        return [Finding("Stack", level, f"it is {report.state}", "start it by `versions up`")]
-    return [_part(settings, part) for part in report.parts]
+        found = [Finding("Stack", level, f"it is {report.state}", "start it by `versions up`")]
+    else:
+        found = [_part(settings, part) for part in stack]
+    return found + [_part(settings, part) for part in redis]
 
 
 def _part(settings: Settings, part: PartReport) -> Finding:
+    if part.state == "in-process":
+        return Finding(
+            part.name, "ok", "none is configured (REDIS_URL): each API process counts and remembers for itself"
+        )
     where = part.url or (f"port {part.port}" if part.port else f"pid {part.pid}")
     if part.healthy:
         kind = "external" if part.external else "embedded"
         return Finding(part.name, "ok", f"{part.version}, {kind}, at {where}")
     why = f"{part.state}: {part.error or 'it does not answer'}"
     if part.external:
-        return Finding(part.name, "error", f"{why}, at {where}", "check its address and that it runs")
+        level = "warning" if part.name == "redis" else "error"  # without it the API goes on
+        return Finding(part.name, level, f"{why}, at {where}", "check its address and that it runs")
     log = settings.data_dir / "logs" / f"{part.name}.log"
     return Finding(part.name, "error", why, f"look into {log} (`versions logs {part.name}`), then `versions up`")
 

@@ -2,9 +2,9 @@
 
 Each folder is a source of its own, named after the folder and a digest of its absolute path (``folder-<name>-<8 hex
 digits>``), so that folders of the same name stay apart and the same folder is the same source whichever way its path
-is written. A file belongs to the source of the folder it lies in and has the key it has when the whole folder is
-ingested. So nothing becomes two candidates, however often and in whatever order it is named; a folder that was moved
-is a new source, whose files become further sources of the versions they are recordings of.
+is written. A file, or a folder below one that was ingested before, belongs to that source and has the key it has
+there. So nothing becomes two candidates when it is named again. A folder that was moved, or the folder above one that
+was ingested, is a new source; its files become further sources of the versions they are recordings of.
 """
 
 from __future__ import annotations
@@ -103,6 +103,18 @@ def places(paths: Iterable[Path]) -> list[Place]:
     return found
 
 
+def adopt(session: Session, found: Sequence[Place]) -> list[Place]:
+    """The places, those below a folder that was ingested before as parts of it (of the nearest, if there are more)."""
+    root = CrawlRun.spec["options"]["root"].astext
+    rows = session.scalars(select(root).where(CrawlRun.spec["adapter"].astext == ADAPTER, root.is_not(None)).distinct())
+    roots = {Path(row) for row in rows}
+    result: dict[Path, Place] = {}
+    for place in found:
+        folder = next((each for each in (place.folder, *place.folder.parents) if each in roots), place.folder)
+        result.setdefault(folder, Place(folder)).seeds += place.seeds
+    return list(result.values())
+
+
 def _empty(place: Place) -> bool:
     query = SourceQuery(place.source, [str(path) for path in place.seeds], options=_options(place))
     return next(walk(list(get_adapter(ADAPTER).seeds(query))), None) is None
@@ -120,20 +132,27 @@ def default_name(found: Sequence[Place]) -> str:
     return f"{slugify(folders[0].name)[:30].strip('-')}-and-{len(found) - 1}-{digest(folders)}"
 
 
+def label_of(found: Sequence[Place], name: str | None) -> str:
+    """What the campaign is called after ``ingest-``: the name given, else `default_name`. Raises IngestPathError."""
+    if name is None:
+        return default_name(found)
+    if not name.strip():
+        raise IngestPathError("--name: empty")
+    return slugify(name)[:50].strip("-")
+
+
 def campaign(
-    found: Sequence[Place], name: str | None = None, *, trust: bool = False, review: bool = False
+    found: Sequence[Place], label: str | None = None, *, trust: bool = False, review: bool = False
 ) -> CampaignSpec:
-    """The ad-hoc campaign ``ingest-<name>``.
+    """The ad-hoc campaign ``ingest-<label>``.
 
     Args:
+        label: see `label_of`.
         trust: the tags are believed before those of other sources.
         review: a moderator sees everything; else what the evidence settles is published.
 
-    Raises IngestPathError for a name of which nothing remains.
+    Raises IngestPathError for a path that no campaign can hold.
     """
-    label = slugify(name)[:50].strip("-") if name is not None else default_name(found)
-    if name is not None and not name.strip():
-        raise IngestPathError("--name: empty")
     for place in found:
         for path in place.seeds:
             try:
@@ -146,7 +165,7 @@ def campaign(
     spec = CampaignSpec.model_validate(
         {
             "version": 1,
-            "name": f"ingest-{label}",
+            "name": f"ingest-{label or default_name(found)}",
             "description": "Made by `versions ingest`.",
             "sources": [
                 {

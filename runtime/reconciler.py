@@ -107,17 +107,20 @@ class Reconciler:
         return None
 
     async def _round(self, result: Reconciled, first: bool, grace: timedelta) -> None:
+        # A server whose file was lost has made its namespace anew: it knows nothing of what it knew a moment ago.
+        namespace = await self._client.namespace_id()
+        everything = first or namespace != self._namespace
+        if everything:
+            # What does run is only refused; what does not should not wait.
+            grace = timedelta(0)
         for run_message in await self._read(_resting_runs, grace):
             result.runs += await self._client.ensure_run(run_message)
         for ingest_message in await self._read(_resting_candidates, grace):
             result.ingests += await self._client.ensure_ingest(ingest_message)
         for candidate_id, case_id in await self._read(_unapplied_decisions, grace):
             result.decisions += await self._client.decide(candidate_id, case_id) is not None
-        # A server whose file was lost has made its namespace anew: it knows nothing of what it knew a moment ago.
-        namespace = await self._client.namespace_id()
-        if first or namespace != self._namespace:
-            # Without grace: what is running is only refused, and nobody asks again later.
-            for case_message in await self._read(_open_cases, timedelta(0)):
+        if everything:
+            for case_message in await self._read(_open_cases, grace):
                 result.cases += await self._client.ensure_ingest(case_message)
             for campaign_id, name, schedule, paused in await self._read(_schedules, grace):
                 await self._client.sync_schedule(campaign_id, name, schedule, paused)

@@ -29,6 +29,12 @@ class Changes:
     newest: int
 
 
+async def newest(connection: ReadConnection) -> int:
+    """Sequence number of the feed's newest event; 0 before the first."""
+    row = await fetch_one(connection, b"SELECT coalesce(max(seq), 0) FROM events", {})
+    return int(row[0]) if row else 0
+
+
 async def changes(connection: ReadConnection, since: int, limit: int) -> Changes:
     """The events after ``since``, in commit order."""
     row = await fetch_one(connection, _CHANGES, {"since": since, "limit": limit})

@@ -53,7 +53,7 @@ async def list_reviews(
 
     try:
         page = await run_in_threadpool(read)
-    except errors.BadDecisionError as error:
+    except errors.BadCursorError as error:
         problem = FieldProblem(field="query.cursor", message=str(error), remedy="start again without a cursor")
         raise ApiError(400, "bad_cursor", str(error), errors=[problem]) from error
     cases = [schemas.Case.model_validate(case) for case in page.cases]

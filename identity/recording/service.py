@@ -233,6 +233,26 @@ def propose(
     return sorted(proposals, key=lambda proposal: (-proposal.probability, str(proposal.version_id)))
 
 
+def waiting_copies(
+    session: Session, items: Items, *, exclude_candidate: uuid.UUID, index: RecordingIndex | None = None
+) -> list[uuid.UUID]:
+    """Candidates in review that are the same recording without a doubt: no version stands for them yet."""
+    if session.scalar(select(Candidate.id).where(Candidate.state == "in_review").limit(1)) is None:
+        return []
+    hits = [found for found, _ in (index or TermTable()).search(session, items, _SEARCH_LIMITS[0])]
+    rows = session.execute(
+        select(Candidate.id, AudioFingerprint.items)
+        .join(AudioFingerprint, AudioFingerprint.candidate_id == Candidate.id)
+        .where(AudioFingerprint.id.in_(hits), Candidate.state == "in_review", Candidate.id != exclude_candidate)
+        .order_by(Candidate.id)
+    )
+    return [
+        candidate_id
+        for candidate_id, data in rows
+        if (aligned := align(items, items_from_bytes(data))) and verdict_of(aligned.alignment) is Verdict.SAME
+    ]
+
+
 _RANK = {Verdict.SAME: 0, Verdict.REVIEW: 1, Verdict.WEAK: 2}
 
 

@@ -47,10 +47,11 @@ def ingest(
         if up and not wait:
             raise BadOptionError("--up --no-wait: the stack would end before the work does; use `versions up`")
         places = own.places(paths)
-        spec = own.campaign(places, name, trust=trust, review=review)
+        label = own.label_of(places, name)
         with _stack(up), _context.open_context() as context:
             client = context.need_workflows()
             with context.database.transaction() as session:
+                spec = own.campaign(own.adopt(session, places), label, trust=trust, review=review)
                 campaign, _, _ = repository.apply(session, spec)
             trigger = context.run(client.start_campaign(str(campaign.id)))
             if not wait:
@@ -66,7 +67,8 @@ def ingest(
             try:
                 progress = follow(console(stderr=as_json), read, title=spec.name, patience_s=_START_PATIENCE_S)
             except KeyboardInterrupt:
-                typer.echo(f"it goes on; `versions campaign watch {spec.name}` shows it, `… stop` ends it", err=True)
+                later = "it goes on when the stack runs again" if up else "it goes on"
+                typer.echo(f"{later}; `versions campaign watch {spec.name}` shows it, `… stop` ends it", err=True)
                 raise typer.Exit(130) from None
             with context.database.transaction() as session:
                 result = own.outcome(session, [run.run_id for run in progress.runs])

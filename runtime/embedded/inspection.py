@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import SecretStr
+from redis.exceptions import RedisError
 
-from runtime.embedded import process, state
+from runtime.connections import secret
+from runtime.embedded import process, redis, state
 from runtime.embedded.parts import Context, Part, default_parts
 from runtime.logging import redact
 from runtime.settings import Settings
@@ -67,6 +69,8 @@ def inspect(settings: Settings, parts: Sequence[Part] | None = None) -> StackRep
 
     with ThreadPoolExecutor(max_workers=max(1, len(candidates))) as pool:
         reports = list(pool.map(look, candidates))
+    if parts is None:
+        reports.append(_redis(known.connections.get("redis_url", "") if alive else secret(settings.redis_url)))
     own = process.memory_bytes_alone(known.supervisor_pid) if alive and known.supervisor_pid else 0
     return StackReport(
         state=known.state if alive or known.state == "stopped" else "killed",
@@ -75,6 +79,20 @@ def inspect(settings: Settings, parts: Sequence[Part] | None = None) -> StackRep
         memory_bytes=own + sum(report.memory_bytes or 0 for report in reports),
         parts=reports,
     )
+
+
+def _redis(url: str) -> PartReport:
+    """Redis is never started by us; without one the API's processes do with their own memory."""
+    found = PartReport("redis", "in-process", True, False, None, None, None, None, None, 0, None, None)
+    if not url:
+        return found
+    shown = redact(url)
+    try:
+        version = redis.check(url)
+    except (RedisError, OSError, ValueError) as problem:
+        error = redact(str(problem) or repr(problem)).strip().splitlines()[0]
+        return replace(found, state="unreachable", healthy=False, external=True, url=shown, error=error)
+    return replace(found, state="ready", external=True, url=shown, version=version)
 
 
 def _as_supervised(settings: Settings, known: state.StackState) -> Settings:

@@ -422,7 +422,7 @@ def test_review_ids(world: World, case_id: uuid.UUID) -> None:
     assert "[bad_id]" in world.run("review", "show", "xyz", status=2).stderr
     assert "[bad_id]" in world.run("review", "show", "01", status=2).stderr
     assert "[not_found]" in world.run("review", "show", "ffffffff", status=2).stderr
-    assert "[bad_decision]" in world.run("review", "list", "--cursor", "x", status=2).stderr
+    assert "[bad_cursor]" in world.run("review", "list", "--cursor", "x", status=2).stderr
     assert "[bad_option]" in world.run("review", "list", "--state", "x", status=2).stderr
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from adapters.contract import Credit, RecordingItem, SourceQuery, get_adapter
 from crawlers.errors import FailureClass
-from crawlers.files import crawl_files
+from crawlers.files import crawl_files, walk
 from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress
 from tests.crawlers.fake_store import MemoryStore
 
@@ -164,3 +164,17 @@ async def test_a_limit_and_a_file_that_vanished(tmp_path: Path) -> None:
 def test_bad_seeds_are_named(seeds: list[str]) -> None:
     with pytest.raises(ValueError, match="seeds"):
         get_adapter("folder").seeds(SourceQuery("mine", seeds))
+
+
+def test_a_root_gives_a_file_one_key(tmp_path: Path) -> None:
+    (tmp_path / "music" / "album").mkdir(parents=True)
+    song = tmp_path / "music" / "album" / "song.mp3"
+    song.touch()
+    root = {"root": str(tmp_path / "music")}
+    keys = []
+    for seed in (tmp_path / "music", tmp_path / "music/album", song):
+        query = SourceQuery("folder", [str(seed)], options=root)
+        keys += [found.request.context["key"] for found in walk(list(get_adapter("folder").seeds(query)))]
+    assert keys == ["music/album/song.mp3"] * 3
+    with pytest.raises(ValueError, match=r"options\.root"):
+        get_adapter("folder").seeds(SourceQuery("folder", [str(tmp_path)], options=root))

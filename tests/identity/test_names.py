@@ -222,3 +222,8 @@ def test_common_titles_do_not_collapse() -> None:
     # Measured: 163 pairs of spellings are joined over 6,700 titles, three of them of different songs.
     assert sum(len(folded) - 1 for folded in keys.values()) > 100
     assert len(wrong) <= 5, wrong
+
+
+@pytest.mark.parametrize("inside", ["Milestone 2 Version", "версия 2020 года", "Extended Club Mix", "первая редакция"])
+def test_what_names_a_version_is_no_title(inside: str) -> None:
+    assert title_keys(f"The Cave ({inside})")[1:] == ("cave",)

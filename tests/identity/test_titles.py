@@ -183,3 +183,24 @@ def test_hostile_input_is_cut(unit: str) -> None:
     assert parsed.title
     assert len(parsed.title) <= MAX_TITLE_LENGTH
     assert time.process_time() - started < 2  # a catastrophic pattern would take hours
+
+
+@pytest.mark.parametrize(
+    ("raw", "title"),
+    [
+        ("Airship, but this time, it sounds good.", "Airship, but this time, it sounds good."),
+        ("T.N.T.", "T.N.T."),
+        ("And then...", "And then..."),
+        ("Калинка.", "Калинка"),
+        ("Калинка.mp3", "Калинка"),
+        ("T.N.T. (live)", "T.N.T"),
+    ],
+)
+def test_a_final_mark_is_kept_where_it_belongs_to_the_title(raw: str, title: str) -> None:
+    assert parse_title(raw).title == title
+
+
+def test_a_known_artist_in_brackets_is_not_part_of_the_title() -> None:
+    parsed = parse_title("Kalinka (ansambl' Berezka-Primer)", ["Ansambl' Berezka-Primer"])
+    assert (parsed.title, parsed.artists) == ("Kalinka", ("ansambl' Berezka-Primer",))
+    assert parse_title("Калинка (малинка)", ["Хор"]).title == "Калинка (малинка)"

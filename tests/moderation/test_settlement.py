@@ -14,10 +14,11 @@ from catalog.database import Database
 from catalog.models import Candidate, Decision, Event, ReviewCase, Song, SongTitle, Version, VersionSource
 from examples.snapshot import Snapshot, take
 from moderation import service, settlement
-from moderation.errors import BadDecisionError, CaseChangedError, CaseClosedError, CaseNotFoundError
+from moderation.errors import BadCursorError, BadDecisionError, CaseChangedError, CaseClosedError, CaseNotFoundError
 from tests.moderation.conftest import copy_of, performance
 
 Add = Callable[..., Candidate]
+LENIENT = {"recording": "auto", "song": "auto", "new_song": "auto", "require": ["title", "duration"]}
 
 
 def settle(database: Database, key: str) -> settlement.Settled:
@@ -138,6 +139,62 @@ def test_what_the_source_says_anew_is_described_anew(database: Database, add: Ad
         assert session.scalars(select(Song.title)).one() == "Светит месяц"
         assert session.scalars(select(Version.release_year)).one() == 1999
         assert session.scalar(select(func.count()).select_from(VersionSource)) == 1
+
+
+def test_a_copy_waits_for_the_same_recording_in_review(database: Database, add: Add) -> None:
+    original, other, copy = performance(1), performance(2), copy_of(performance(1), bit_error_rate=0.04)
+    with database.transaction() as session:
+        add(session, "other", items=other, composer=None)
+        # Another song of that title, or the same? Only a moderator knows.
+        add(session, "original", items=original, performer="Другой Хор", composer=None)
+        for key in ("copy", "more"):
+            add(session, key, title=f"file {key}", performer=None, composer=None, items=copy, approval=LENIENT)
+    assert settle(database, "other").state == "published"
+    assert settle(database, "original").state == "in_review"
+    for key in ("copy", "more"):
+        assert settle(database, key).state == "in_review"
+    with database.transaction() as session:
+        reasons = {row[0]: row[1] for row in session.execute(select(Candidate.source_key, Candidate.reason))}
+        case = session.scalars(select(ReviewCase).join(Candidate).where(Candidate.source_key == "original")).one()
+        case_id, row_version = case.id, case.row_version
+    assert reasons["copy"] == reasons["more"] == "recording_in_review"
+    with database.transaction() as session:
+        service.decide(session, case_id, action="retarget", actor="m", new_song=True, row_version=row_version)
+    with database.transaction() as session:
+        look_again = settlement.apply_decision(session, case_id).look_again
+    for candidate_id in look_again:
+        with database.transaction() as session:
+            settlement.settle(session, candidate_id)
+    with database.transaction() as session:
+        found = {row[0]: row[1] for row in session.execute(select(Candidate.source_key, Candidate.state))}
+        titles = set(session.scalars(select(Version.title)))
+    assert found == {"other": "published", "original": "published", "copy": "duplicate", "more": "duplicate"}
+    assert titles == {"Калинка"}
+
+
+@pytest.mark.parametrize("action", ["reject", "approve the copy"])
+def test_a_copy_goes_on_when_the_other_is_decided(database: Database, add: Add, action: str) -> None:
+    original, copy = performance(1), copy_of(performance(1), bit_error_rate=0.04)
+    with database.transaction() as session:
+        add(session, "other", items=performance(2), composer=None)
+        add(session, "original", items=original, performer="Другой Хор", composer=None)
+        add(session, "copy", title="file", performer=None, composer=None, items=copy, approval=LENIENT)
+    for key in ("other", "original", "copy"):
+        settle(database, key)
+    decided, verb = ("original", "reject") if action == "reject" else ("copy", "approve")
+    with database.transaction() as session:
+        case = session.scalars(select(ReviewCase).join(Candidate).where(Candidate.source_key == decided)).one()
+        service.decide(session, case.id, action=verb, actor="m", row_version=case.row_version)
+        case_id = case.id
+    with database.transaction() as session:
+        look_again = settlement.apply_decision(session, case_id).look_again
+    for candidate_id in look_again:
+        with database.transaction() as session:
+            settlement.settle(session, candidate_id)
+    with database.transaction() as session:
+        found = {row[0]: row[1] for row in session.execute(select(Candidate.source_key, Candidate.state))}
+    rejected = {"other": "published", "original": "rejected", "copy": "published"}
+    assert found == (rejected if action == "reject" else rejected | {"original": "duplicate"})
 
 
 def test_similar_sound_is_for_a_moderator(database: Database, add: Add) -> None:
@@ -309,5 +366,21 @@ def test_the_queue_is_paged_by_priority_and_age(database: Database, add: Add) ->
         if cursor is None:
             break
     assert seen == ["k4", "k0", "k1", "k2", "k3"]
-    with pytest.raises(BadDecisionError, match="cursor"), database.transaction() as session:
+    with pytest.raises(BadCursorError, match="cursor"), database.transaction() as session:
         service.list_cases(session, cursor="bm9uc2Vuc2U")
+
+
+def test_whoever_asks_again_hears_whom_to_tell(database: Database, add: Add) -> None:
+    """The worker that published may have been killed before it told the cases that wait for this evidence."""
+    with database.transaction() as session:
+        for number in (4, 0, 2):
+            add(session, **WORLD[number])
+    for number in (0, 2):
+        settle(database, WORLD[number]["key"])
+    with database.transaction() as session:
+        waiting = session.scalars(select(Candidate.id).where(Candidate.source_key == "d")).one()
+        first = session.scalars(select(Candidate.id).where(Candidate.source_key == "a1")).one()
+        assert settlement.settle(session, waiting).state == "in_review"
+        repeated = settlement.settle(session, first)
+        assert (repeated.state, repeated.look_again) == ("published", (waiting,))
+        assert repeated.song_id is not None

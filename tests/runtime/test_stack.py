@@ -88,6 +88,8 @@ def test_status_for_machines_and_people(data_dir: Path) -> None:
     report = json.loads(shown.stdout)
     assert (shown.returncode, report["healthy"], report["state"]) == (0, True, "ready")
     parts = {part["name"]: part for part in report["parts"]}
+    redis = parts.pop("redis")
+    assert (redis["state"], redis["healthy"], redis["external"]) == ("in-process", True, False)
     assert set(parts) == set(PARTS)
     assert parts["postgres"]["version"].startswith("PostgreSQL 1")
     assert parts["temporal"]["version"].startswith("Temporal 1")

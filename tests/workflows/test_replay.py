@@ -33,7 +33,7 @@ def test_every_workflow_has_a_history() -> None:
 async def test_a_changed_workflow_is_noticed() -> None:
     """The replay would fail if the code did something else than the history tells."""
     history = read(next(path for path in HISTORIES if path.stem == "ingest_decided"))
-    changed = history.to_json().replace('"settle"', '"something_else"')
+    changed = history.to_json().replace('"apply_decision"', '"something_else"')
     with pytest.raises(NondeterminismError):
         await Replayer(workflows=WORKFLOWS, workflow_runner=RUNNER).replay_workflow(
             WorkflowHistory.from_json("changed", changed)

@@ -1,0 +1,99 @@
+"""Each benchmark measures on a tiny size; what it writes has the form that others read. No figure is judged here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import _figures, api_reads, candidates_without_audio, crawl_pages, ingest_recordings
+from benchmarks.__main__ import chosen, discover, main
+from benchmarks._figures import Figure
+
+FIELDS = {
+    "name": str,
+    "unit": str,
+    "ours": float | int,
+    "reference": float | int,
+    "reference_name": str,
+    "ratio": float | int,
+    "goal": float | int | None,
+    "met": bool | None,
+    "detail": str,
+}
+
+
+def check(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        assert set(row) == set(FIELDS)
+        for name, kind in FIELDS.items():
+            assert isinstance(row[name], kind), (row["name"], name)
+        assert row["ours"] > 0
+        assert row["reference"] > 0
+        if row["goal"] is None:
+            assert row["met"] is None
+        else:
+            within = row["ratio"] <= row["goal"] if row["reference_name"] == "limit" else row["ratio"] >= row["goal"]
+            assert row["met"] is within
+
+
+def measured(figures: list[Figure], names: tuple[str, ...]) -> None:
+    assert tuple(figure.name for figure in figures) == names
+    check(_figures.merge(figures))
+
+
+def test_every_figure_of_the_issue_is_there() -> None:
+    names = [name for module in discover().values() for name in module.FIGURES]
+    assert len(names) == len(set(names))
+    assert {"crawl_pages", "ingest_recordings", "candidates_without_audio", "peak_memory"} <= set(names)
+
+
+def test_the_kept_results_have_the_form() -> None:
+    rows = _figures.read()
+    check(rows)
+    assert {row["name"] for row in rows} <= {name for module in discover().values() for name in module.FIGURES}
+    assert "/" + "work/" not in json.dumps(rows)
+
+
+def test_one_figure_is_measured_and_the_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = tmp_path / "results.json"
+    other = _figures.at_most("peak_memory", "MiB", 10, 20, detail="kept")
+    _figures.write(_figures.merge([other]), results)
+    rounds = [(80.0, 100.0), (70.0, 100.0), (90.0, 100.0)]
+    figure = _figures.at_least("crawl_pages", "pages/s", rounds, reference_name="spider", goal=0.8, detail="")
+    monkeypatch.setattr(crawl_pages, "measure", lambda: [figure])
+    assert main(["--only", "crawl_pages", "--results", str(results)]) == 0
+    rows = _figures.read(results)
+    check(rows)
+    assert [(row["name"], row["ratio"], row["met"]) for row in rows] == [
+        ("crawl_pages", 0.8, True),
+        ("peak_memory", 0.5, True),
+    ]
+    assert main(["--only", "nothing", "--results", str(results)]) == 2
+    assert set(chosen(discover(), "peak_memory")) == {"ingest_recordings"}
+
+
+@pytest.mark.stack
+@pytest.mark.slow
+def test_crawl_pages() -> None:
+    measured(crawl_pages.measure(pages=30, rounds=1), crawl_pages.FIGURES)
+
+
+@pytest.mark.stack
+@pytest.mark.slow
+def test_candidates_without_audio() -> None:
+    measured(candidates_without_audio.measure(count=6, rounds=1), candidates_without_audio.FIGURES)
+
+
+@pytest.mark.stack
+@pytest.mark.slow
+def test_ingest_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest_recordings, "CACHE", tmp_path)
+    figures = ingest_recordings.measure(count=2, rounds=1, shortest=12, longest=14)
+    measured(figures, ingest_recordings.FIGURES)
+
+
+def test_api_reads(database_url: str) -> None:
+    measured(api_reads.figures(database_url, seconds=0.2), api_reads.FIGURES)

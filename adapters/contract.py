@@ -213,7 +213,7 @@ class Adapter(Protocol):
     name: ClassVar[str]
     """The word a campaign uses."""
     summary: ClassVar[str]
-    """One line for the list of adapters in ``docs/operator.md``."""
+    """One line for ``versions source list``."""
     engine: ClassVar[Engine]
     url_patterns: ClassVar[tuple[str, ...]]
     """`url-matcher` patterns of the URLs this adapter recognises; empty for generic ones."""

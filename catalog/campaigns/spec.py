@@ -169,7 +169,7 @@ class SourceSpec(_Model):
     """What is wanted of one site. ``source`` and ``adapter`` default to each other."""
 
     source: SourceName | None = Field(default=None, description="The site's name, part of every candidate's identity.")
-    adapter: SourceName | None = Field(default=None, description="What reads the site: `website`, `folder`, …")
+    adapter: SourceName | None = Field(default=None, description="What reads the site; see `versions source list`.")
     seeds: list[Text] = Field(default=[], max_length=10_000, description="Start URLs, paths or ids.")
     search: list[Text] = Field(default=[], max_length=10_000, description="Search texts, for sources that can search.")
     follow: list[UrlRegex] = Field(

@@ -140,6 +140,10 @@ def default_parts(settings: Settings, only: Sequence[str] | None = None) -> list
     return [part for part in parts if part in chosen]
 
 
+# Our own programs' first start compiles all they import, perhaps on a machine that does much else.
+_OWN_START_TIMEOUT_S = 150.0
+
+
 # PostgreSQL
 
 
@@ -316,6 +320,7 @@ def _worker() -> Part:
         cwd=_SOURCE,
         # It ends its own children (FFmpeg, Chromium), so it must have the chance to.
         death_signal=signal.SIGTERM,
+        start_timeout_s=_OWN_START_TIMEOUT_S,
     )
 
 
@@ -338,6 +343,7 @@ def _api(settings: Settings) -> Part:
     return Part(
         name="api",
         needs=("postgres", "temporal", "s3"),
+        start_timeout_s=_OWN_START_TIMEOUT_S,
         ports={"api": settings.api_port},
         host=settings.api_host,
         command=command,

@@ -111,7 +111,7 @@ def _settled(database: Database) -> bool:
 def test_a_lost_temporal_file_loses_nothing(tmp_path: Path, sites: Path) -> None:
     data = tmp_path / "data"
     with chaos.sites_of(sites) as (_, urls):
-        with Supervisor(chaos.settings_of(data)) as stack:
+        with chaos.stack_of(data) as stack:
             connections = stack.connections()
             campaign_id, _ = chaos.begin(connections, _reviewed(urls))
             database = Database(connections.database_url, pool_size=2)
@@ -129,7 +129,7 @@ def test_a_lost_temporal_file_loses_nothing(tmp_path: Path, sites: Path) -> None
                 case = service.decide(session, case_id, action="approve", actor="moderator")
             database.dispose()
 
-        with Supervisor(chaos.settings_of(data)) as stack:
+        with chaos.stack_of(data) as stack:
             connections = stack.connections()
             database = Database(connections.database_url, pool_size=2)
             wait_for(lambda: _settled(database), 120)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy.orm import Session, aliased
 
 from catalog.models import (
     Candidate,
@@ -121,13 +121,12 @@ def take(session: Session) -> Snapshot:
 
 def incidents(session: Session) -> set[tuple[str, str, str]]:
     """Source, path and failure class of each page that ended badly in the newest run of its source."""
-    newest = (
-        select(CrawlRun.id).distinct(CrawlRun.source).order_by(CrawlRun.source, CrawlRun.id.desc()).scalar_subquery()
-    )
+    later = aliased(CrawlRun)
     rows = session.execute(
         select(CrawlRun.source, CrawlIncident.url, CrawlIncident.failure)
         .join(CrawlRun)
-        .where(CrawlIncident.final, CrawlRun.id.in_(newest))
+        .where(CrawlIncident.final)
+        .where(~exists().where(later.source == CrawlRun.source, later.id > CrawlRun.id))
     )
     return {(source, urlsplit(url).path, failure) for source, url, failure in rows}
 

@@ -31,7 +31,8 @@ from runtime.temporal import TemporalWorkflowClient, connect
 from tests.runtime.conftest import wait_for
 from workflows.names import ingest_workflow_id
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.xdist_group("stack")]
+# A machine that is busy with other tests as well may need several times what an idle one does.
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.xdist_group("stack"), pytest.mark.timeout(500)]
 
 ONLY = (PESENNIK,)
 
@@ -79,7 +80,7 @@ def test_kills_lose_nothing_and_double_nothing(tmp_path: Path, sites: Path) -> N
         delay_s=0.08,
         only=ONLY,
         expected=lambda found: found.partition == expected.partition,
-        timeout_s=150,
+        timeout_s=300,
     )
     assert _differences(expected, disturbed.snapshot, disturbed.incidents) == []
     assert disturbed.wrong == []
@@ -111,11 +112,11 @@ def _settled(database: Database) -> bool:
 def test_a_lost_temporal_file_loses_nothing(tmp_path: Path, sites: Path) -> None:
     data = tmp_path / "data"
     with chaos.sites_of(sites) as (_, urls):
-        with Supervisor(chaos.settings_of(data)) as stack:
+        with chaos.stack_of(data) as stack:
             connections = stack.connections()
             campaign_id, _ = chaos.begin(connections, _reviewed(urls))
             database = Database(connections.database_url, pool_size=2)
-            wait_for(lambda: _an_open_case(database), 90)
+            wait_for(lambda: _an_open_case(database), 150)
             database.dispose()
         shutil.rmtree(data / "temporal")
 
@@ -129,10 +130,10 @@ def test_a_lost_temporal_file_loses_nothing(tmp_path: Path, sites: Path) -> None
                 case = service.decide(session, case_id, action="approve", actor="moderator")
             database.dispose()
 
-        with Supervisor(chaos.settings_of(data)) as stack:
+        with chaos.stack_of(data) as stack:
             connections = stack.connections()
             database = Database(connections.database_url, pool_size=2)
-            wait_for(lambda: _settled(database), 120)
+            wait_for(lambda: _settled(database), 200)
             chaos.sweep(connections, database)
             _assert_whole(database, connections, case.candidate_id)
             waiting = asyncio.run(_motion(connections, str(campaign_id), _candidates_in_review(database)))

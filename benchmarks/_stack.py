@@ -64,6 +64,11 @@ def _cpu_s(pid: int) -> float:
     return total
 
 
+def cpu_of(pid: int, name: str = "reference") -> dict[str, float]:
+    """CPU seconds of a process that is not of the stack, in the form of `Stack.cpu_s`."""
+    return {name: _cpu_s(pid)}
+
+
 def cpu_difference(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
     """CPU seconds by part between two readings."""
     return {name: after[name] - before.get(name, 0.0) for name in after}

@@ -21,7 +21,7 @@ def free_slug(session: Session, column: InstrumentedAttribute[str], text: str) -
     """The slug of this text, with a number where it is taken. The caller holds the identity lock."""
     base = slugify(text)
     # What is not written yet takes its slug too.
-    taken = {getattr(new, column.key) for new in session.new if isinstance(new, column.class_)}
+    taken = {new.slug for new in session.new if type(new) is column.class_}
     # Asked apart: it is an index lookup, and the answer is nearly always that the slug is free.
     if session.scalar(select(column).where(column == base)) is None and base not in taken:
         return base

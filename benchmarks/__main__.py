@@ -1,4 +1,4 @@
-"""``make bench``: measures, prints a table, and writes ``benchmarks/results.json``.
+"""``make bench``: measures, prints a table, and writes ``benchmarks/results.json`` and the table of its README.
 
 ``--only NAME`` measures one figure (or all of one module) and leaves the others of the file as they are.
 """
@@ -82,6 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
         # After each, so that a long run that is cut off leaves what it has.
         rows = _figures.merge(measured, _figures.read(options.results))
         _figures.write(rows, options.results)
+        if options.results == _figures.RESULTS:
+            _figures.write_readme(rows)
     names = {figure.name for figure in measured}
     shown = [row for row in rows if row["name"] in names]
     console.print(table(shown))

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).with_name("results.json")
+README = Path(__file__).with_name("README.md")
+_BEGIN, _END = "<!-- figures -->", "<!-- /figures -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +82,19 @@ def read(path: Path = RESULTS) -> list[dict[str, Any]]:
 def write(rows: list[dict[str, Any]], path: Path = RESULTS) -> None:
     """Writes the file."""
     path.write_text(json.dumps(rows, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_readme(rows: list[dict[str, Any]], path: Path = README) -> None:
+    """Puts the figures between the marks of the README."""
+    head, _, rest = path.read_text().partition(_BEGIN)
+    tail = rest.partition(_END)[2]
+    lines = ["| figure | ours | reference | ratio | goal | met |", "|---|---:|---|---:|---:|---|"]
+    for row in rows:
+        sign = "≤" if row["reference_name"] == "limit" else "≥"
+        goal = "" if row["goal"] is None else f"{sign} {row['goal']:g}"
+        met = {True: "yes", False: "no", None: ""}[row["met"]]
+        reference = f"{row['reference']:g} ({row['reference_name']})"
+        ours = f"{row['ours']:g} {row['unit']}"
+        lines.append(f"| `{row['name']}` | {ours} | {reference} | {row['ratio']:.2f} | {goal} | {met} |")
+    lines += ["", *(f"- `{row['name']}`: {row['detail']}." for row in rows)]
+    path.write_text("\n".join([head + _BEGIN, *lines, _END + tail]))

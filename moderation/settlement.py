@@ -76,12 +76,6 @@ def set_state(
     candidate.next_attempt_at = next_attempt_at
 
 
-def policy_of(session: Session, candidate: Candidate) -> ApprovalPolicy:
-    """The approval policy of the run that found the candidate."""
-    run = session.get(CrawlRun, candidate.crawl_run_id) if candidate.crawl_run_id else None
-    return ApprovalPolicy.from_spec(run.spec.get("approval") if run else None)
-
-
 def settle(session: Session, candidate_id: uuid.UUID) -> Settled:
     """Rules on a candidate. Idempotent: a settled one answers with its state, an open case with itself."""
     lock_identity(session)

@@ -107,8 +107,10 @@ def waveform_peaks(samples: npt.NDArray[np.int16], count: int = WAVEFORM_PEAKS) 
     if not count:
         return []
     starts = np.linspace(0, samples.size, count, endpoint=False).astype(np.intp)
-    loudest = np.maximum.reduceat(np.abs(samples.astype(np.int32)), starts)
-    return [round(float(peak), 3) for peak in loudest / 32768]
+    # Not np.abs: the lowest sample has no positive counterpart in 16 bits.
+    highest = np.maximum.reduceat(samples, starts).astype(np.int32)
+    lowest = np.minimum.reduceat(samples, starts).astype(np.int32)
+    return [round(float(peak), 3) for peak in np.maximum(highest, -lowest) / 32768]
 
 
 def loudness_dbfs(samples: npt.NDArray[np.int16]) -> float:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import Protocol
 
 from sqlalchemy import delete, text
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from catalog.models import FingerprintTerm
 from identity.recording.items import Items
 from identity.recording.terms import terms
 from identity.thresholds import MAX_POSTINGS_PER_TERM
+
+# One statement for the hundred rows of a fingerprint.
+_ADD = text(
+    """
+    INSERT INTO fingerprint_terms (term, fingerprint_id)
+    SELECT term, :fingerprint_id FROM unnest(CAST(:terms AS integer[])) AS term
+    ON CONFLICT DO NOTHING
+    """
+)
 
 _SEARCH = text(
     """
@@ -49,9 +57,7 @@ class TermTable:
     def add(self, session: Session, fingerprint_id: int, items: Items) -> None:
         """Indexes a stored fingerprint. Once more does nothing."""
         # Sorted terms: concurrent writers of the same rows take their locks in the same order.
-        rows = [{"term": term, "fingerprint_id": fingerprint_id} for term in terms(items).tolist()]
-        if rows:
-            session.execute(insert(FingerprintTerm).on_conflict_do_nothing(), rows)
+        session.execute(_ADD, {"terms": terms(items).tolist(), "fingerprint_id": fingerprint_id})
 
     def search(self, session: Session, items: Items, limit: int = 20) -> list[tuple[int, int]]:
         """(fingerprint id, number of shared terms), most shared first, then by id. Reads at most

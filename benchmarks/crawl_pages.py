@@ -227,6 +227,8 @@ def site(pages: int) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(10)
+        if server.stdout is not None:
+            server.stdout.close()
 
 
 def measure(pages: int = PAGES, rounds: int = ROUNDS) -> list[Figure]:

@@ -50,7 +50,9 @@ def test_a_header_cannot_add_headers() -> None:
     assert read.status == 200
 
 
-@pytest.mark.parametrize("data", [b"", b"garbage", warc.write_records(RECORDS)[0][:60]])
+@pytest.mark.parametrize(
+    "data", [b"", b"garbage", warc.write_records(RECORDS)[0][:60]], ids=["empty", "garbage", "cut"]
+)
 def test_damage_is_an_error_of_its_own(data: bytes) -> None:
     with pytest.raises(warc.SnapshotError):
         warc.read_record(data)

@@ -16,7 +16,7 @@ demo: install ## crawl two sample sites and look at the result (EXIT=1: end when
 
 test: install ## all tests
 	@$(RUN) python -m runtime.chromium || true
-	@$(RUN) python -m pytest -n 2 --dist loadgroup $(TEST)
+	@$(RUN) python -m pytest -n 2 --dist loadgroup --tb=native $(TEST)
 
 check: install ## formatting, types, walls between rooms, docs
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy && $(RUN) lint-imports --config pyproject.toml \

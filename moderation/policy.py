@@ -56,7 +56,7 @@ def decide(policy: ApprovalPolicy, missing: Sequence[str], proposals: Sequence[P
     recordings = [p for p in proposals if p.question is Question.RECORDING]
     songs = [p for p in proposals if p.question is Question.SONG]
     same = [p for p in recordings if p.verdict is Verdict.SAME]
-    suggestion = _suggest(recordings, songs)
+    suggestion = suggest(proposals)
 
     if len(same) == 1:
         if policy.recording == "auto":
@@ -87,8 +87,10 @@ def decide(policy: ApprovalPolicy, missing: Sequence[str], proposals: Sequence[P
     return Ruling(False, suggestion, "policy", "The campaign wants every new song to be reviewed.")
 
 
-def _suggest(recordings: Sequence[Proposal], songs: Sequence[Proposal]) -> Target:
+def suggest(proposals: Sequence[Proposal]) -> Target:
     """What approval of a case would do: the surest reading of the evidence that joins nothing wrongly."""
+    recordings = [p for p in proposals if p.question is Question.RECORDING]
+    songs = [p for p in proposals if p.question is Question.SONG]
     for proposal in recordings:
         if proposal.verdict is Verdict.SAME:
             return Target("attach", version_id=proposal.version_id)

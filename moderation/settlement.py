@@ -35,7 +35,7 @@ from identity.recording import service as recording
 from identity.recording.items import items_from_bytes
 from identity.subject import Name, Subject, subject_from_item
 from moderation.errors import CaseNotFoundError
-from moderation.policy import ApprovalPolicy, Ruling, decide
+from moderation.policy import ApprovalPolicy, Ruling, decide, suggest
 
 MOST_LOOKED_AT_AGAIN = 50
 """Cases of one song that a publication has looked at again; a song with more is for people anyway."""
@@ -144,14 +144,14 @@ def apply_decision(session: Session, case_id: uuid.UUID) -> Settled:
         target = Target(**suggestion_target(case.suggestion))
         if decision.action == "retarget":
             target = retarget(decision.version_id, decision.song_id)
+        elif target.action == "new_song" and (now := _suggested_now(session, candidate, case)) != target:
+            # Somebody published that song in between: a moderator who approved "a new song" did not know of it.
+            return _reopen(session, case, decision, "the catalog has a song like it by now; look again", now)
         try:
             settled = _publish(session, candidate, target, "moderator", decision.note)
         except UnknownTargetError as error:
             # The target went away between decision and application: a moderator must look again.
-            session.delete(decision)
-            case.state, case.row_version = "open", case.row_version + 1
-            case.detail = f"The decision could not be carried out: {error}"
-            return Settled("in_review", case.id)
+            return _reopen(session, case, decision, str(error), target)
     case.state = "applied"
     case.row_version += 1
     decision.applied_at = datetime.now(UTC)
@@ -161,6 +161,24 @@ def apply_decision(session: Session, case_id: uuid.UUID) -> Settled:
         "song_id": settled.song_id and str(settled.song_id),
     }
     return settled
+
+
+def _suggested_now(session: Session, candidate: Candidate, case: ReviewCase) -> Target:
+    """What approval would mean with the catalog as it stands; the new evidence is recorded."""
+    subject = subject_from_item(_measured(candidate))
+    proposals = find_proposals(session, candidate, subject)
+    target = suggest(proposals)
+    if suggestion_json(target) != case.suggestion:
+        _record_proposals(session, candidate, proposals, first=False)
+    return target
+
+
+def _reopen(session: Session, case: ReviewCase, decision: Decision, why: str, target: Target) -> Settled:
+    session.delete(decision)
+    case.state, case.row_version = "open", case.row_version + 1
+    case.suggestion = suggestion_json(target)
+    case.detail = f"The decision could not be carried out: {why}"
+    return Settled("in_review", case.id)
 
 
 def expire(session: Session, case_id: uuid.UUID) -> Settled:

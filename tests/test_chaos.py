@@ -136,8 +136,9 @@ def test_a_lost_temporal_file_loses_nothing(tmp_path: Path, sites: Path) -> None
             wait_for(lambda: _settled(database), 200)
             chaos.sweep(connections, database)
             _assert_whole(database, connections, case.candidate_id)
-            waiting = asyncio.run(_motion(connections, str(campaign_id), _candidates_in_review(database)))
-            assert waiting == set()
+            asyncio.run(_assert_scheduled(connections, str(campaign_id)))
+            # A case may just be settling by itself: the decision above was evidence for others.
+            wait_for(lambda: not asyncio.run(_motionless(connections, _candidates_in_review(database))), 60)
             _assert_reads_without_temporal(stack, connections)
             database.dispose()
 
@@ -168,11 +169,15 @@ def _candidates_in_review(database: Database) -> list[str]:
         return [str(each) for each in session.scalars(select(Candidate.id).where(Candidate.state == "in_review"))]
 
 
-async def _motion(connections: Connections, campaign_id: str, candidates: list[str]) -> set[str]:
-    """Checks that the schedule is there again; candidates in review whose workflow does not run."""
+async def _assert_scheduled(connections: Connections, campaign_id: str) -> None:
+    client = await connect(connections.temporal_address, connections.temporal_namespace)
+    assert await TemporalWorkflowClient(client).next_starts(campaign_id)
+
+
+async def _motionless(connections: Connections, candidates: list[str]) -> set[str]:
+    """Candidates in review whose workflow does not run."""
     client = await connect(connections.temporal_address, connections.temporal_namespace)
     assert candidates
-    assert await TemporalWorkflowClient(client).next_starts(campaign_id)
     found = [await client.get_workflow_handle(ingest_workflow_id(each)).describe() for each in candidates]
     return {each.id for each in found if each.status is not WorkflowExecutionStatus.RUNNING}
 

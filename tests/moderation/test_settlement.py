@@ -335,6 +335,29 @@ def test_a_target_that_went_away_reopens_the_case(database: Database, doubtful: 
         assert "could not be carried out" in case.detail
 
 
+def test_two_new_songs_approved_in_one_breath_are_one_song(database: Database, add: Add) -> None:
+    reviewed = {"recording": "auto", "song": "auto", "new_song": "review", "require": ["title"]}
+    with database.transaction() as session:
+        for number in range(2):
+            add(session, f"k{number}", items=performance(number), performer=f"Хор {number}", approval=reviewed)
+    for number in range(2):
+        assert settle(database, f"k{number}").state == "in_review"
+    with database.transaction() as session:
+        cases = service.list_cases(session).cases
+        for case in cases:
+            service.decide(session, case.id, action="approve", actor="moderator")
+    with database.transaction() as session:
+        first = settlement.apply_decision(session, cases[0].id)
+    with database.transaction() as session:
+        assert settlement.apply_decision(session, cases[1].id).state == "in_review", "it is no new song any more"
+    with database.transaction() as session:
+        again = service.get_case(session, cases[1].id)
+        assert (again.state, again.suggestion) == ("open", {"action": "new_version", "song_id": str(first.song_id)})
+    assert decide(database, again, action="approve").state == "published"
+    found = snapshot(database)
+    assert (found.songs, found.versions) == (1, 2)
+
+
 def test_expiry_and_reminder(database: Database, doubtful: service.CaseView) -> None:
     with database.transaction() as session:
         settlement.remind(session, doubtful.id)

@@ -80,7 +80,8 @@ _NOISE = frozenset(
         "трек|сингл|альбом|альбома|субтитры|субтитрами|со|с|на|экране|полная|полностью|версия|студийная|"
         "саундтрек|текстом|словами|нотами|аккорды|разбор|нот|ноты|mp3|360p|480p|720p|1080p|1440p|2160p|60fps|"
         "song|vocal|vocals|original|mix|session|sessions|track|and|и|the|a|by|in|at|for|из|к|кинофильма|фильма|"
-        "free|download|скачать|бесплатно|слушать|онлайн|online|hit|хит|хиты|official video"
+        "free|download|скачать|бесплатно|слушать|онлайн|online|hit|хит|хиты|official video|"
+        "запись|записи|recording|повтор|повторно|перезалив|reupload|reuploaded"
     )
 )
 # Words that make nothing noise by themselves: the noise needs one of the others.
@@ -90,7 +91,7 @@ _FILLER = frozenset(
         "with|on|screen|and|и|the|a|by|in|at|for|из|к|с|со|на|new|full|high|show|tv|track|music|version|ver|"
         "clean|song|песня|песни|hit|хит|слова|слов|single|album|альбом|альбома|альбом|mix|original|free|vocal|"
         "новый|новая|лучшее|online|session|sessions|stereo|mono|performance|версия|трек|edition|studio|полная|"
-        "хиты|text|текст|тексты|видео|video|аудио|audio|clip|клип|клипа"
+        "хиты|text|текст|тексты|видео|video|аудио|audio|clip|клип|клипа|запись|записи|recording"
     )
 )
 _TRAILING = frozenset(

@@ -262,7 +262,7 @@ def describe(subject: Subject, item: dict[str, Any]) -> Description:
     authors = [(name, "composer") for name in subject.composers] + [(name, "lyricist") for name in subject.lyricists]
     return Description(
         title=subject.title,
-        song_titles=_titles([title for title in (subject.work_title, subject.title) if title]),
+        song_titles=_titles(_song_titles(subject)),
         performers=[_credit(name, "performer", joins.get(name.name, "")) for name in subject.performers],
         authors=[_credit(name, role, "") for name, role in authors],
         kind=subject.kind,
@@ -273,6 +273,14 @@ def describe(subject: Subject, item: dict[str, Any]) -> Description:
         identifiers=dict(subject.identifiers),
         complete=subject.complete,
     )
+
+
+def _song_titles(subject: Subject) -> list[str]:
+    """Where the source names the composition, what it calls the recording is no name of the song, unless it agrees."""
+    if subject.work_title is None:
+        return [subject.title]
+    same = title_key(subject.title) == title_key(subject.work_title)
+    return [subject.work_title, subject.title] if same else [subject.work_title]
 
 
 def _titles(titles: Sequence[str]) -> list[SpelledName]:

@@ -204,3 +204,17 @@ def test_a_known_artist_in_brackets_is_not_part_of_the_title() -> None:
     parsed = parse_title("Kalinka (ansambl' Berezka-Primer)", ["Ansambl' Berezka-Primer"])
     assert (parsed.title, parsed.artists) == ("Kalinka", ("ansambl' Berezka-Primer",))
     assert parse_title("Калинка (малинка)", ["Хор"]).title == "Калинка (малинка)"
+
+
+@pytest.mark.parametrize(
+    ("raw", "title", "kind"),
+    [
+        ("Калинка (концертная запись)", "Калинка", "live"),
+        ("Калинка (повтор)", "Калинка", None),
+        ("Последняя запись", "Последняя запись", None),
+        ("Повтор", "Повтор", None),
+    ],
+)
+def test_a_recording_and_a_repetition_are_no_part_of_the_title(raw: str, title: str, kind: str | None) -> None:
+    parsed = parse_title(raw)
+    assert (parsed.title, parsed.kind) == (title, kind)

@@ -48,6 +48,8 @@ HERE = Path(__file__).parent
 CAMPAIGN = HERE / "campaigns" / "demo.yaml"
 MINIMUM_FREE_MB = 1000
 TIMEOUT_S = 600.0
+STILL_S = 1.0
+"""Nothing was published for so long: it is over."""
 
 
 class DemoError(RuntimeError):
@@ -185,10 +187,25 @@ async def _watch(
         if progress is not None:
             show(progress)
             if progress.finished and progress.total("open") == 0:
-                return progress
+                return await _still(database, campaign_id, trigger) or progress
         await asyncio.sleep(0.25)
     waiting = "nothing was started" if progress is None else f"{progress.total('open')} candidates are not settled"
     raise DemoError(f"the crawl is not over after {TIMEOUT_S:.0f} s: {waiting}; see `versions campaign show demo`")
+
+
+async def _still(database: Database, campaign_id: uuid.UUID, trigger: str) -> Progress | None:
+    """The progress when nothing moves any more: what was published last may settle cases that wait a moment later."""
+    before = -1
+    while (now := await asyncio.to_thread(newest_event, database)) != before:
+        before = now
+        await asyncio.sleep(STILL_S)
+    return await asyncio.to_thread(_progress, database, campaign_id, trigger)
+
+
+def newest_event(database: Database) -> int:
+    """The sequence number of the newest event; it grows with every publication."""
+    with database.transaction() as session:
+        return session.scalar(select(func.coalesce(func.max(Event.seq), 0))) or 0
 
 
 def _progress(database: Database, campaign_id: uuid.UUID, trigger: str) -> Progress | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
 import signal
+import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -19,6 +22,7 @@ from catalog.campaigns.spec import CampaignSpec
 from catalog.database import Database
 from catalog.models import Candidate, CrawlRun, ReviewCase, Song, VersionSource
 from examples import chaos, snapshot
+from examples.demo import newest_event
 from examples.expected import EXPECTED, Expected, key_of
 from examples.sites.library import library_key, prepare
 from examples.sites.world import PESENNIK, offers_of
@@ -101,6 +105,13 @@ def _an_open_case(database: Database) -> uuid.UUID | None:
         return session.scalar(select(ReviewCase.id).where(ReviewCase.state == "open").limit(1))
 
 
+def _still(database: Database) -> bool:
+    """Nothing is published any more: what was decided is evidence for cases that settle a moment later."""
+    before = newest_event(database)
+    time.sleep(3)
+    return newest_event(database) == before
+
+
 def _settled(database: Database) -> bool:
     """The run is over, and each candidate is final or with a moderator."""
     with database.transaction() as session:
@@ -115,32 +126,35 @@ def test_a_lost_temporal_file_loses_nothing(tmp_path: Path, sites: Path) -> None
         with chaos.stack_of(data) as stack:
             connections = stack.connections()
             campaign_id, _ = chaos.begin(connections, _reviewed(urls))
-            database = Database(connections.database_url, pool_size=2)
-            wait_for(lambda: _an_open_case(database), 150)
-            database.dispose()
+            with opened(connections.database_url) as database:
+                wait_for(lambda: _an_open_case(database), 150)
         shutil.rmtree(data / "temporal")
 
         postgres_only = Supervisor(chaos.settings_of(data), only=["postgres"])
-        with postgres_only:
-            database = Database(postgres_only.connections().database_url, pool_size=2)
+        with postgres_only, opened(postgres_only.connections().database_url) as database:
             case_id = _an_open_case(database)
             assert case_id is not None
             assert not _settled(database)
             with database.transaction() as session:
                 case = service.decide(session, case_id, action="approve", actor="moderator")
-            database.dispose()
 
-        with chaos.stack_of(data) as stack:
+        with chaos.stack_of(data) as stack, opened(stack.connections().database_url) as database:
             connections = stack.connections()
-            database = Database(connections.database_url, pool_size=2)
-            wait_for(lambda: _settled(database), 200)
+            wait_for(lambda: _settled(database) and _still(database), 200)
             chaos.sweep(connections, database)
             _assert_whole(database, connections, case.candidate_id)
             asyncio.run(_assert_scheduled(connections, str(campaign_id)))
-            # A case may just be settling by itself: the decision above was evidence for others.
             wait_for(lambda: not asyncio.run(_motionless(connections, _candidates_in_review(database))), 60)
             _assert_reads_without_temporal(stack, connections)
-            database.dispose()
+
+
+@contextlib.contextmanager
+def opened(database_url: str) -> Iterator[Database]:
+    database = Database(database_url, pool_size=2)
+    try:
+        yield database
+    finally:
+        database.dispose()
 
 
 def _assert_whole(database: Database, connections: Connections, decided: uuid.UUID) -> None:

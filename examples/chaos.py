@@ -55,7 +55,7 @@ from runtime.settings import Settings
 from runtime.temporal import TemporalWorkflowClient, connect
 
 KILLS = 10
-DELAY_S = 0.1
+DELAY_S = 0.3
 """Between two requests to one site while parts are killed."""
 PATIENCE_S = 12.0
 """A kill waits so long at most for the work before it: what recovers may be killed too."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 from adapters.contract import Adapter, SourceQuery, adapter_names, get_adapter
 from catalog.campaigns.files import AdapterFacts
 from catalog.campaigns.spec import SourceSpec
+
+_SEEDS_CHECKED = 10_000
 
 
 def adapter_facts() -> dict[str, AdapterFacts]:
@@ -29,8 +32,8 @@ def _facts(adapter: Adapter) -> AdapterFacts:
 
 def _seed_check(adapter: Adapter) -> Callable[[SourceSpec], None]:
     def check(entry: SourceSpec) -> None:
-        query = SourceQuery(entry.source or adapter.name, entry.seeds, entry.search, entry.follow, entry.options)
-        for _ in adapter.seeds(query):
+        query = SourceQuery(entry.name, entry.seeds, entry.search, entry.follow, entry.options)
+        for _ in islice(adapter.seeds(query), _SEEDS_CHECKED):
             pass
 
     return check

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog import migrate
+from crawlers.browser import find_chromium
+from runtime.chromium import REMEDY
 from runtime.connections import Connections
 from runtime.embedded import postgres, s3, state, temporal
 from runtime.embedded.inspection import PartReport, inspect
@@ -20,7 +22,6 @@ from runtime.settings import Settings
 
 FREE_BYTES_NEEDED = 2 * 2**30
 FREE_BYTES_LEAST = 500 * 2**20
-_CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @dataclass(frozen=True)
@@ -127,19 +128,6 @@ def _chromaprint(_settings: Settings) -> Finding:
     return Finding("Chromaprint", "error", "neither libchromaprint nor FFmpeg's muxer is there", faster)
 
 
-def find_chromium() -> str | None:
-    """A Chromium to drive: the one named by PLAYWRIGHT_CHROMIUM_EXECUTABLE, Playwright's own, or the system's."""
-    if named := os.environ.get("PLAYWRIGHT_CHROMIUM_EXECUTABLE"):
-        return named if Path(named).exists() else None
-    folders = [os.environ.get("PLAYWRIGHT_BROWSERS_PATH"), "~/.cache/ms-playwright", "~/Library/Caches/ms-playwright"]
-    for folder in filter(None, folders):
-        for pattern in ("chromium*/*/headless_shell", "chromium*/*/chrome*", "chromium*/*/*.app/Contents/MacOS/*"):
-            for path in sorted(Path(folder).expanduser().glob(pattern), reverse=True):
-                if path.is_file() and os.access(path, os.X_OK):
-                    return str(path)
-    return next((found for name in _CHROMIUM_NAMES if (found := shutil.which(name))), None)
-
-
 def _chromium(_settings: Settings) -> Finding:
     if found := find_chromium():
         return Finding("Chromium", "ok", found)
@@ -147,7 +135,7 @@ def _chromium(_settings: Settings) -> Finding:
         "Chromium",
         "warning",
         "not found: sources that only a browser can read are skipped",
-        "`playwright install chromium`, or install Debian's chromium package, or set PLAYWRIGHT_CHROMIUM_EXECUTABLE",
+        REMEDY,
     )
 
 

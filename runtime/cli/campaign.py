@@ -18,8 +18,8 @@ from catalog.campaigns.report import COUNTS, compare_runs, run_report
 from catalog.campaigns.spec import CampaignSpec, Schedule
 from catalog.models import Campaign
 from crawlers.errors import CONSEQUENCES
+from runtime.adapters import adapter_facts
 from runtime.cli import _context
-from runtime.cli._adapters import adapter_facts
 from runtime.cli._output import (
     BadOptionError,
     cell,

@@ -33,6 +33,8 @@ from runtime.temporal import RUNNER, WORKFLOWS, TemporalWorkflowClient, connect
 logger = logging.getLogger(__name__)
 
 DOWNLOADS_PER_CORE = 4
+THREADS = 32
+"""For steps in the database; more at once would only wait for connections."""
 _GRACE = timedelta(seconds=8)
 
 
@@ -64,7 +66,8 @@ def build_workers(client: Client, resources: Resources, threads: ThreadPoolExecu
             ingest.expire_case,
             ingest.give_up,
         ],
-        max_concurrent_activities=100,
+        max_concurrent_activities=THREADS,
+        max_concurrent_local_activities=THREADS,
         **common,  # type: ignore[arg-type]
     )
     media = Worker(
@@ -116,7 +119,7 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with ThreadPoolExecutor(max_workers=32, thread_name_prefix="activity") as threads:
+    with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="activity") as threads:
         async with contextlib.AsyncExitStack() as stack:
             for worker in build_workers(client, resources, threads, slots):
                 await stack.enter_async_context(worker)

@@ -49,10 +49,14 @@ class CrawlRunWorkflow:
         crawling = asyncio.create_task(self._crawl_until_done())
         try:
             again = await self._ingest_until_done(crawling)
-        finally:
-            if self._crawl is not None and not self._crawl.done():
-                self._crawl.cancel()
-        await crawling
+            await crawling
+        except ActivityError as error:
+            # A crawl that cannot succeed (a bad seed, an unknown adapter). The record must say so: a run that only
+            # its workflow knows to have failed would be started again for ever.
+            await self._drain()
+            await self._record("failed", str(error.cause or error), "operator")
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            return "failed"
         if again:
             await workflow.wait_condition(workflow.all_handlers_finished)
             workflow.continue_as_new(

@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, Worker
 
 from activities import messages as m
@@ -27,6 +28,7 @@ class World:
     total: int
     doubtful: int = 0
     endless: bool = False
+    bad_seed: bool = False
     found: list[str] = field(default_factory=list)
     settled: list[str] = field(default_factory=list)
     in_review: dict[str, str] = field(default_factory=dict)
@@ -43,6 +45,8 @@ class World:
 
     @activity.defn
     async def crawl(self, message: m.CrawlInput) -> m.CrawlResult:
+        if self.bad_seed:
+            raise ApplicationError("seeds: 'nonsense' is no URL", type="bad_seed", non_retryable=True)
         self.crawls += 1
         self.crawling = True
         try:
@@ -180,6 +184,14 @@ async def test_ending_a_paused_run(client: Client, ending: str) -> None:
         await handle.execute_update(CrawlRunWorkflow.pause)
         await handle.execute_update(ending)
         assert await handle.result() == {"stop": "stopped", "cancel": "cancelled"}[ending]
+
+
+async def test_a_crawl_that_cannot_succeed_is_recorded_as_failed(client: Client) -> None:
+    world = World(total=0, bad_seed=True)
+    async with running(client, world, window=4) as handle:
+        assert await handle.result() == "failed"
+    assert world.states == ["running", "failed"]
+    await replays(handle)
 
 
 async def replays(handle: WorkflowHandle[CrawlRunWorkflow, str]) -> None:

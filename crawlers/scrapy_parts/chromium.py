@@ -81,7 +81,10 @@ class ChromiumHandler(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
     async def _start(self) -> None:
         assert self.executable is not None
         await self._proxy.start()
-        self.config.launch_options = {**launch_options(self.executable), "proxy": {"server": self._proxy.url}}
+        options = launch_options(self.executable)
+        # The context's user agent does not reach every request that Chromium makes by itself; this one does.
+        options["args"] = [*options["args"], f"--user-agent={self._run.job.user_agent}"]
+        self.config.launch_options = {**options, "proxy": {"server": self._proxy.url}}
         await self.browser_provider.start()
         await self._maybe_launch_browser()
 

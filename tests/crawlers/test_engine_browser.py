@@ -91,9 +91,7 @@ async def test_a_program_that_is_no_browser(rendered: Bench, monkeypatch: pytest
 
 
 @pytest.mark.browser
-@pytest.mark.skip(
-    reason="known fault: cancelled on a busy machine, Chromium may be left running"
-)
+@pytest.mark.skip(reason="known fault: cancelled on a busy machine, Chromium may be left running")
 @chromium
 async def test_cancel_closes_the_browser(rendered: Bench) -> None:
     task = asyncio.create_task(rendered.run("/hang", "/script"))

@@ -43,6 +43,10 @@ RUNNER = SandboxedWorkflowRunner(
 )
 
 
+_CLOSING_S = 3.0
+"""An execution whose runs have just ended takes a moment to end itself."""
+
+
 async def connect(address: str, namespace: str, *, timeout_s: float = 30.0) -> Client:
     """A client, as soon as the server answers. Raises TimeoutError."""
     async with asyncio.timeout(timeout_s):
@@ -66,18 +70,23 @@ class TemporalWorkflowClient:
 
     async def start_campaign(self, campaign_id: str) -> str:
         trigger_key = str(uuid.uuid4())
-        try:
-            await self._client.start_workflow(
-                CampaignWorkflow.run,
-                m.CampaignInput(campaign_id, trigger_key),
-                id=names.campaign_workflow_id(campaign_id),
-                task_queue=m.CONTROL_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            )
-        except WorkflowAlreadyStartedError as error:
-            raise CampaignRunningError("the campaign is under way already: `versions campaign watch`") from error
-        return trigger_key
+        deadline = asyncio.get_running_loop().time() + _CLOSING_S
+        while True:
+            try:
+                await self._client.start_workflow(
+                    CampaignWorkflow.run,
+                    m.CampaignInput(campaign_id, trigger_key),
+                    id=names.campaign_workflow_id(campaign_id),
+                    task_queue=m.CONTROL_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                )
+                return trigger_key
+            except WorkflowAlreadyStartedError as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    message = "the campaign is under way already: `versions campaign watch`"
+                    raise CampaignRunningError(message) from error
+            await asyncio.sleep(0.2)
 
     async def sync_schedule(self, campaign_id: str, name: str, schedule: dict[str, Any] | None, paused: bool) -> None:
         handle = self._client.get_schedule_handle(names.schedule_id(campaign_id))

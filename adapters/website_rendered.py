@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar
 
-from adapters._site import read_page, site_seeds
-from adapters.contract import (
-    AudioPolicy,
-    Engine,
-    Page,
-    PageRequest,
-    PolitenessDefaults,
-    RecordingItem,
-    SourceQuery,
-    register,
-)
+from adapters.contract import Engine, register
+from adapters.website import Website
 
 
 @register
-class RenderedWebsite:
+class RenderedWebsite(Website):
     """Seeds are URLs of sitemaps, sitemap indexes or pages."""
 
     name: ClassVar[str] = "website_rendered"
     summary: ClassVar[str] = "sites that need a browser: as website, after JavaScript ran"
     engine: ClassVar[Engine] = Engine.BROWSER
-    url_patterns: ClassVar[tuple[str, ...]] = ()
-    politeness: ClassVar[PolitenessDefaults] = PolitenessDefaults(delay_s=1.0, concurrency=2)
-    audio_policy: ClassVar[AudioPolicy] = AudioPolicy.STORE
-
-    def seeds(self, query: SourceQuery) -> Iterable[PageRequest]:
-        """The first requests. Raises ValueError that names a bad seed or `follow` expression."""
-        return list(site_seeds(query))
-
-    def parse(self, page: Page, query: SourceQuery) -> Iterable[RecordingItem | PageRequest]:
-        """Items and further requests of one page. Raises ExtractionError when the page makes no sense."""
-        return read_page(page, query)

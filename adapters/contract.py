@@ -71,6 +71,15 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
+class Chapter:
+    """A named part of a longer recording; seconds from its start. ``end_s``: None where the source does not say."""
+
+    title: str
+    start_s: float
+    end_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingItem:
     """One recording as a source describes it: raw values; identity normalises them later.
 
@@ -86,6 +95,9 @@ class RecordingItem:
         work_title: title of the composition, where the source tells it apart from the recording's.
         kind: one of `VersionKind`, only where the source itself says so.
         identifiers: e.g. ``{"isrc": …, "musicbrainz_recording": …, "iswc": …}``.
+        published_at: when the source published it, ISO 8601 (a date or a time in UTC).
+        chapters: parts of a concert or an album in one file.
+        availability_detail: the source's own words where it is not available.
     """
 
     source_key: str
@@ -105,7 +117,10 @@ class RecordingItem:
     thumbnail_url: str | None = None
     licence: str | None = None
     identifiers: Mapping[str, str] = field(default_factory=dict)
+    published_at: str | None = None
+    chapters: tuple[Chapter, ...] = ()
     availability: Availability = Availability.AVAILABLE
+    availability_detail: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object without the empty values."""
@@ -116,6 +131,7 @@ class RecordingItem:
         """The inverse of `to_json`."""
         values = dict(data)
         values["credits"] = tuple(Credit(**credit) for credit in values.get("credits", ()))
+        values["chapters"] = tuple(Chapter(**chapter) for chapter in values.get("chapters", ()))
         if "availability" in values:
             values["availability"] = Availability(values["availability"])
         return cls(**values)

@@ -23,7 +23,8 @@ from catalog.repositories.crawl_store import (
 from catalog.repositories.politeness import PolitenessRepository
 from crawlers import warc
 from crawlers.errors import CONSEQUENCES
-from crawlers.ports import PageOutcome, QueuedRequest, SnapshotRecord, SnapshotRef
+from crawlers.politeness import penalty_s
+from crawlers.ports import Claim, NotNow, Observed, PageOutcome, Permit, QueuedRequest, SnapshotRecord, SnapshotRef
 
 RETRYABLE_REASONS = tuple(sorted(failure.value for failure, what in CONSEQUENCES.items() if what.retry))
 """Failed candidates with these reasons are tried again by the next run."""
@@ -118,11 +119,14 @@ class PostgresBudget:
     def __init__(self, repository: PolitenessRepository) -> None:
         self._repository = repository
         self._groups: dict[str, _Local] = {}
+        self._penalising: set[asyncio.Task[None]] = set()
 
-    async def acquire(self, group: str) -> None:
-        """Returns when one request to this group may start."""
+    async def acquire(self, group: str, claim: Claim = Claim()) -> Permit:
+        """Returns when one request to this group may start. Raises NotNow."""
         local = self._local(group)
         while True:
+            if (penalty := local.penalised_until - time.monotonic()) > claim.patience_s:
+                raise NotNow(penalty, "penalty", "source")
             async with local.lock:
                 slot = await self._next_slot(group, local)
             wait = slot - time.monotonic()
@@ -130,7 +134,14 @@ class PostgresBudget:
                 await asyncio.sleep(wait)
             # A penalty may have come while this slot was waited for.
             if local.penalised_until <= time.monotonic():
-                return
+                return Permit(group, lambda observed: self._released(group, observed))
+
+    def _released(self, group: str, observed: Observed) -> None:
+        if (seconds := penalty_s(observed)) is not None:
+            self._local(group).penalised_until = time.monotonic() + seconds
+            task = asyncio.get_running_loop().create_task(self.penalise(group, seconds))
+            self._penalising.add(task)
+            task.add_done_callback(self._penalising.discard)
 
     async def penalise(self, group: str, seconds: float) -> None:
         """Nobody asks this group again before so many seconds have passed."""
@@ -139,7 +150,7 @@ class PostgresBudget:
         local.free_until, local.slots = 0.0, 0
         await asyncio.to_thread(self._repository.penalise, group, seconds)
 
-    async def configure(self, group: str, *, delay_s: float) -> None:
+    async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None) -> None:
         """The group's delay is at least so long from now on."""
         local = self._local(group)
         local.free_until, local.slots = 0.0, 0
@@ -209,4 +220,6 @@ def _outcome_row(outcome: PageOutcome) -> OutcomeRow:
         else SnapshotRow(snapshot.object_key, snapshot.offset, snapshot.length, snapshot.digest),
         bytes_received=outcome.bytes_received,
         latency_s=outcome.latency_s,
+        wait_reason=None if outcome.postponed is None else outcome.postponed.reason,
+        waiting_on=None if outcome.postponed is None else outcome.postponed.waiting_on,
     )

@@ -116,6 +116,7 @@ def job_of(run: CrawlRun, adapter: Adapter, user_agent: str) -> CrawlJob:
         respect_robots=_or(politeness.get("robots"), default.respect_robots),
         allow_private=spec.get("allow_private", ()),
         user_agent=user_agent,
+        campaign=str(run.campaign_id),
     )
 
 

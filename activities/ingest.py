@@ -26,6 +26,7 @@ from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, 
 from crawlers.download import download, local_path
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.guard import AddressGuard
+from crawlers.ports import Claim, NotNow
 from crawlers.urls import server_group
 from identity.recording.index import TermTable
 from identity.recording.items import fingerprint_bytes
@@ -36,6 +37,8 @@ from moderation.settlement import Settled, set_state
 
 MAX_FETCH_ATTEMPTS = 5
 MAX_BACKOFF_S = 600.0
+MAX_POSTPONED_S = 300.0
+"""A candidate that waits for the budget looks again at least so often: the operator may have changed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class _Audio:
     max_bytes: int
     timeout_s: float
     delay_s: float
+    claim: Claim
 
 
 class IngestActivities:
@@ -67,6 +71,11 @@ class IngestActivities:
             return audio
         try:
             await with_heartbeats(self._take_in(candidate_id, audio))
+        except NotNow as wait:
+            await asyncio.to_thread(self._postpone, candidate_id, wait)
+            raise ApplicationError(
+                str(wait), type=wait.reason, next_retry_delay=timedelta(seconds=min(wait.seconds, MAX_POSTPONED_S))
+            ) from wait
         except FetchError as error:
             return await asyncio.to_thread(self._fetch_failed, candidate_id, error)
         except AudioError as error:
@@ -93,6 +102,7 @@ class IngestActivities:
                 int(limits.get("max_audio_bytes", 200_000_000)),
                 float(limits.get("timeout", 30.0)),
                 float(spec.get("politeness", {}).get("delay") or 0.0),
+                Claim(candidate.source, str(run.campaign_id) if run else ""),
             )
 
     async def _take_in(self, candidate_id: uuid.UUID, audio: _Audio) -> None:
@@ -109,6 +119,7 @@ class IngestActivities:
                     max_bytes=audio.max_bytes,
                     timeout_s=audio.timeout_s,
                     user_agent=self._resources.user_agent,
+                    claim=audio.claim,
                 )
                 path = downloaded.path
             async with self._resources.analysis:
@@ -171,6 +182,20 @@ class IngestActivities:
         state = "unavailable" if consequence.gone or error.failure in _UNAVAILABLE else "failed"
         self._end(candidate_id, state, error.failure.value, f"{error.detail} {consequence.remedy}")
         return m.MediaResult("settled")
+
+    def _postpone(self, candidate_id: uuid.UUID, wait: NotNow) -> None:
+        """The budget gives no permit: the candidate says so, and no attempt is counted."""
+        with self._database.transaction() as session:
+            candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
+            if candidate.state not in FINAL_STATES:
+                set_state(
+                    candidate,
+                    candidate.state,
+                    wait.reason,
+                    wait.detail,
+                    waiting_on=wait.waiting_on,
+                    next_attempt_at=datetime.now(UTC) + timedelta(seconds=wait.seconds),
+                )
 
     def _again_in_s(self, candidate_id: uuid.UUID, error: FetchError) -> float | None:
         """Seconds until the source is asked again; None when it has been asked often enough.

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from scrapy import exceptions as scrapy_errors
 
 from crawlers.errors import FailureClass, FetchError
+from crawlers.ports import Observed
 
 MAX_RETRY_AFTER_S = 24 * 3600.0
 
@@ -79,6 +80,23 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
             moment = moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(UTC)).total_seconds()
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+
+
+def observed(status: int, headers: Mapping[str, str], *, latency_s: float, size: int) -> Observed:
+    """What an answer tells the budget. ``headers``: lower-case names; ``size``: bytes received."""
+    failure = failure_of_status(status) if status >= 400 else None
+    wait_s = retry_after_s(headers) if failure is not None else None
+    if failure is FailureClass.SERVER_ERROR and wait_s is not None:
+        failure = FailureClass.RATE_LIMITED
+    return Observed(status, failure, latency_s, size, wait_s)
+
+
+def observed_error(error: BaseException, *, latency_s: float) -> Observed | None:
+    """The same where no answer came; None where it was ourselves who ended the request."""
+    if isinstance(error, asyncio.CancelledError):
+        return None
+    failed = failure_of_exception(error)
+    return Observed(failed.status, failed.failure, latency_s, retry_after_s=failed.retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)

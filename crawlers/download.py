@@ -9,22 +9,23 @@ import os
 import ssl
 import stat
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
 import httpx
 
-from crawlers.classify import failure_of_status, retry_after_s
+from crawlers.classify import failure_of_status, observed, observed_error
 from crawlers.errors import FailureClass, FetchError
 from crawlers.guard import AddressGuard
-from crawlers.ports import PolitenessBudget
+from crawlers.politeness import penalty_s
+from crawlers.ports import Claim, Observed, PolitenessBudget
 from crawlers.urls import server_group
 
-DEFAULT_PENALTY_S = 30.0
-"""For a 429 that names no time, in seconds."""
+T = TypeVar("T")
 TOTAL_TIME_FACTOR = 20
 """A transfer may take this many times ``timeout_s`` in all."""
 _CHUNK = 1 << 18
@@ -83,6 +84,7 @@ async def download(
     on_progress: Callable[[int, int | None], None] | None = None,
     total_timeout_s: float | None = None,
     max_redirects: int = 8,
+    claim: Claim = Claim(),
 ) -> Downloaded:
     """Fetches ``url`` into ``target``, which exists afterwards only when all of it arrived.
 
@@ -96,12 +98,13 @@ async def download(
         headers: further request headers; credentials among them stay with the first origin.
         on_progress: called with bytes received so far and bytes expected (None where unknown).
         total_timeout_s: seconds in all, without the wait for the budget; default 20 times ``timeout_s``.
+        claim: on whose behalf the budget is asked.
 
     Raises:
         FetchError: with the failure class; rate_limited carries ``retry_after_s``.
+        NotNow: the budget gives no permit for a long time; nothing was sent.
     """
     total_s = total_timeout_s if total_timeout_s is not None else timeout_s * TOTAL_TIME_FACTOR
-    deadline: float | None = None
     sent = dict(headers or {})
     seen: set[str] = set()
     async with httpx.AsyncClient(
@@ -112,32 +115,73 @@ async def download(
                 raise FetchError(FailureClass.REDIRECT_LOOP, f"after {len(seen)} redirects back at {url[:200]}")
             seen.add(url)
             addresses = await guard.check(url)
-            await budget.acquire(server_group(url))
+            received = 0
+
+            def progress(size: int, expected: int | None) -> None:
+                nonlocal received
+                received = size
+                if on_progress is not None:
+                    on_progress(size, expected)
+
             # A redirect's wait for the budget must not eat the time of the transfer.
-            deadline = time.monotonic() + total_s
-            try:
-                async with asyncio.timeout(total_s):
-                    response = await _open(client, url, addresses, {**sent, "user-agent": user_agent})
-                    try:
-                        location = response.headers.get("location")
-                        if response.status_code not in _REDIRECTS or not location:
-                            await _judge(response, url, budget, expect, max_bytes)
-                            return await _receive(response, url, target, max_bytes, on_progress)
-                    finally:
-                        await response.aclose()
-            except TimeoutError:
-                late = time.monotonic() >= deadline
-                raise FetchError(
-                    FailureClass.TIMEOUT, f"not complete after {total_s:g} s" if late else "timed out"
-                ) from None
-            except httpx.TimeoutException:
-                raise FetchError(FailureClass.TIMEOUT, f"no progress for {timeout_s:g} s") from None
-            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
-                raise FetchError(FailureClass.CONNECTION, f"{type(error).__name__}: {error}"[:300]) from None
-            following = urljoin(url, location)
-            if _origin(following) != _origin(url):
+            with await budget.acquire(server_group(url), claim) as permit:
+                hop = _Hop(client, url, addresses, {**sent, "user-agent": user_agent}, expect, max_bytes, progress)
+                started = time.monotonic()
+                try:
+                    result = await _bounded(hop.fetch(target), total_s, timeout_s)
+                except BaseException as error:
+                    if (told := observed_error(error, latency_s=time.monotonic() - started)) is not None:
+                        permit.observed = replace(told, bytes=received)
+                    raise
+                permit.observed = Observed(hop.status, None, time.monotonic() - started, received)
+            if isinstance(result, Downloaded):
+                return result
+            if _origin(result) != _origin(url):
                 sent = {k: v for k, v in sent.items() if k.lower() not in ("authorization", "cookie")}
-            url = following.partition("#")[0]
+            url = result.partition("#")[0]
+
+
+async def _bounded(transfer: Coroutine[Any, Any, T], total_s: float, timeout_s: float) -> T:
+    """The transfer's result, within ``total_s`` seconds. Raises FetchError for whatever a transport may raise."""
+    deadline = time.monotonic() + total_s
+    try:
+        async with asyncio.timeout(total_s):
+            return await transfer
+    except TimeoutError:
+        late = time.monotonic() >= deadline
+        detail = f"not complete after {total_s:g} s" if late else "timed out"
+        raise FetchError(FailureClass.TIMEOUT, detail) from None
+    except httpx.TimeoutException:
+        raise FetchError(FailureClass.TIMEOUT, f"no progress for {timeout_s:g} s") from None
+    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
+        raise FetchError(FailureClass.CONNECTION, f"{type(error).__name__}: {error}"[:300]) from None
+
+
+@dataclass(slots=True)
+class _Hop:
+    """One request of a download."""
+
+    client: httpx.AsyncClient
+    url: str
+    addresses: list[str]
+    headers: Mapping[str, str]
+    expect: str
+    max_bytes: int
+    progress: Callable[[int, int | None], None]
+    status: int | None = None
+
+    async def fetch(self, target: Path) -> Downloaded | str:
+        """The file, or the URL that the answer redirects to."""
+        response = await _open(self.client, self.url, self.addresses, self.headers)
+        try:
+            self.status = response.status_code
+            location = response.headers.get("location")
+            if self.status in _REDIRECTS and location:
+                return urljoin(self.url, str(location))
+            _judge(response, self.expect, self.max_bytes)
+            return await _receive(response, self.url, target, self.max_bytes, self.progress)
+        finally:
+            await response.aclose()
 
 
 def local_path(url: str) -> Path:
@@ -197,17 +241,12 @@ async def _open(
     raise failed or FetchError(FailureClass.CONNECTION, f"{name} has no address")
 
 
-async def _judge(response: httpx.Response, url: str, budget: PolitenessBudget, expect: str, max_bytes: int) -> None:
+def _judge(response: httpx.Response, expect: str, max_bytes: int) -> None:
     """Raises FetchError unless the body of this response is wanted."""
     status = response.status_code
-    failure = failure_of_status(status)
-    if failure is not None:
-        wait_s = retry_after_s(response.headers)
-        if status == 429 or (status == 503 and wait_s is not None):
-            wait_s = DEFAULT_PENALTY_S if wait_s is None else wait_s
-            await budget.penalise(server_group(url), wait_s)
-            failure = FailureClass.RATE_LIMITED
-        raise FetchError(failure, f"HTTP {status}", status=status, retry_after_s=wait_s)
+    if (failure := failure_of_status(status)) is not None:
+        seen = observed(status, response.headers, latency_s=0.0, size=0)
+        raise FetchError(seen.failure or failure, f"HTTP {status}", status=status, retry_after_s=penalty_s(seen))
     content_type = _content_type(response)
     if expect == "audio" and not may_be_audio(content_type):
         raise FetchError(FailureClass.WRONG_TYPE, f"{content_type} instead of audio", status=status)
@@ -224,7 +263,7 @@ async def _receive(
     url: str,
     target: Path,
     max_bytes: int,
-    on_progress: Callable[[int, int | None], None] | None,
+    progress: Callable[[int, int | None], None],
 ) -> Downloaded:
     announced = response.headers.get("content-length", "")
     expected = int(announced) if announced.isdigit() else None
@@ -233,8 +272,7 @@ async def _receive(
             if sink.size + len(chunk) > max_bytes:
                 raise FetchError(FailureClass.TOO_LARGE, f"more than {max_bytes} bytes", status=response.status_code)
             await asyncio.to_thread(sink.write, chunk)
-            if on_progress is not None:
-                on_progress(sink.size, expected)
+            progress(sink.size, expected)
         sink.keep()
     return Downloaded(target, sink.size, sink.digest.hexdigest(), _content_type(response), url)
 

@@ -5,7 +5,7 @@ All methods are coroutines: an implementation that talks to PostgreSQL runs in a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -46,6 +46,27 @@ class Incident:
     final: bool = True
 
 
+class NotNow(Exception):
+    """No permit now, and waiting for it in place would take too long: the request goes back into its queue.
+
+    Attributes:
+        seconds: ask again after so many seconds.
+        reason: a stable code: ``penalty``, ``breaker_open``, ``daily_requests``, ``daily_bytes``, ``outside_window``.
+        waiting_on: who can unblock it, as `catalog.campaigns.progress.UNBLOCK` names them.
+        whole_source: whether all requests of the source wait, not only those to this server group.
+    """
+
+    def __init__(
+        self, seconds: float, reason: str, waiting_on: str, detail: str = "", *, whole_source: bool = False
+    ) -> None:
+        super().__init__(f"{reason}: not before {seconds:.1f} s{'; ' if detail else ''}{detail}")
+        self.seconds = seconds
+        self.reason = reason
+        self.waiting_on = waiting_on
+        self.detail = detail
+        self.whole_source = whole_source
+
+
 @dataclass(slots=True)
 class PageOutcome:
     """Everything that one finished request brought; persisted by `CrawlStore.commit` in one transaction with others.
@@ -59,6 +80,8 @@ class PageOutcome:
         retry_in_s: ask again after so many seconds.
         snapshot: where the response was stored.
         final_url: after redirects.
+        postponed: the budget gave no permit: nothing was sent, no attempt is counted, and ``retry_in_s`` says when the
+            request is taken again.
     """
 
     queued: QueuedRequest
@@ -71,6 +94,7 @@ class PageOutcome:
     snapshot: SnapshotRef | None = None
     bytes_received: int = 0
     latency_s: float = 0.0
+    postponed: NotNow | None = None
 
 
 class CrawlStore(Protocol):
@@ -108,17 +132,90 @@ class SnapshotRecord:
     fetched_at: str = ""
 
 
-class PolitenessBudget(Protocol):
-    """The one budget that all engines and workers take from, per server group."""
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """On whose behalf a permit is asked for.
 
-    async def acquire(self, group: str) -> None:
-        """Returns when one request to this group may start. Cancellable."""
+    Attributes:
+        source: whose limits and breaker apply beside those of the server group; empty: none.
+        campaign: who shares fairly with whom; requests of one campaign keep their order.
+        weight: share of the group's budget, relative to other campaigns that wait for it.
+        priority: higher goes first within the campaign.
+        patience_s: a longer wait for anything but one's turn raises NotNow.
+    """
+
+    source: str = ""
+    campaign: str = ""
+    weight: float = 1.0
+    priority: int = 0
+    patience_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What came of a permitted request. ``failure`` None: a usable answer; ``retry_after_s``: as the site asked."""
+
+    status: int | None = None
+    failure: FailureClass | None = None
+    latency_s: float = 0.0
+    bytes: int = 0
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Through which proxy a permitted request is to go. ``url`` may hold credentials: it is never shown or logged."""
+
+    name: str
+    url: str = field(repr=False)
+
+
+class Permit:
+    """One request to one server group may start, and holds one of the group's places until it is released.
+
+    Use it as a context manager, or call `release` in a ``finally``: a permit that is not released keeps its place
+    until its process ends. Neither blocks nor raises, so that it may be called while a task is being cancelled; from
+    another thread than the loop's use ``loop.call_soon_threadsafe(permit.release, observed)``.
+    """
+
+    __slots__ = ("_released", "group", "observed", "proxy")
+
+    def __init__(self, group: str, released: Callable[[Observed], None], proxy: Proxy | None = None) -> None:
+        self.group = group
+        self.proxy = proxy
+        self.observed: Observed | None = None
+        """What leaving the ``with`` block reports."""
+        self._released: Callable[[Observed], None] | None = released
+
+    def release(self, observed: Observed | None = None) -> None:
+        """Gives the place back and tells what was seen (None: nothing was sent). Further calls do nothing."""
+        released, self._released = self._released, None
+        if released is not None:
+            released(observed or Observed())
+
+    def __enter__(self) -> Permit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release(self.observed)
+
+
+class PolitenessBudget(Protocol):
+    """The one budget that all engines and workers of the fleet take from, per server group and per source."""
+
+    async def acquire(self, group: str, claim: Claim = Claim()) -> Permit:
+        """Returns when one request to this group may start. Cancellable.
+
+        Raises NotNow when the wait would be longer than ``claim.patience_s``.
+        """
 
     async def penalise(self, group: str, seconds: float) -> None:
-        """Nobody asks this group again before so many seconds have passed (Retry-After, a burst of errors)."""
+        """Nobody asks this group again before so many seconds have passed, for a reason that no answer's `Observed`
+        told. Retry-After needs no call: a permit's release reports it."""
 
-    async def configure(self, group: str, *, delay_s: float) -> None:
-        """The group's delay is at least so long from now on (a robots.txt Crawl-delay, a campaign's wish)."""
+    async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None) -> None:
+        """The group's delay is at least so long, and its concurrency at most so high, from now on (a robots.txt
+        Crawl-delay, a campaign's wish)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +250,9 @@ class CrawlJob:
     respect_robots: bool = True
     allow_private: Sequence[str] = ()
     user_agent: str = "VersionsBot/0.1"
+    campaign: str = ""
+    weight: float = 1.0
+    """Share of a server group's budget, relative to other campaigns that wait for the same group."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from protego import Protego
 
 from crawlers.classify import Backoff, failure_of_exception
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
+from crawlers.ports import NotNow
 from crawlers.urls import origin
 
 MAX_ROBOTS_BYTES = 512 * 1024
@@ -87,6 +88,8 @@ class RobotsRules:
             wait_s = self._backoff.delay_s(attempt)
             try:
                 answer = await self._fetch(url)
+            except NotNow:
+                raise  # the page waits too, and its robots.txt is asked for with it
             except Exception as error:
                 failed = failure_of_exception(error)
                 if failed.failure in (FailureClass.CONNECTION, FailureClass.ADDRESS_BLOCKED):

@@ -381,7 +381,9 @@ def _waiting_requests(session: Session, campaign_id: uuid.UUID) -> list[WaitingI
         .limit(1)
         .scalar_subquery()
     )
-    reason = func.coalesce(newest, case((FrontierRequest.attempts > 0, "retry"), else_="politeness")).label("reason")
+    reason = func.coalesce(
+        FrontierRequest.wait_reason, newest, case((FrontierRequest.attempts > 0, "retry"), else_="politeness")
+    ).label("reason")
     waiting = (
         select(
             FrontierRequest.crawl_run_id,
@@ -389,6 +391,7 @@ def _waiting_requests(session: Session, campaign_id: uuid.UUID) -> list[WaitingI
             FrontierRequest.url,
             FrontierRequest.not_before,
             reason,
+            func.coalesce(FrontierRequest.waiting_on, "source").label("waiting_on"),
         )
         .join(CrawlRun, CrawlRun.id == FrontierRequest.crawl_run_id)
         .where(
@@ -404,11 +407,12 @@ def _waiting_requests(session: Session, campaign_id: uuid.UUID) -> list[WaitingI
             waiting.c.crawl_run_id,
             waiting.c.source,
             waiting.c.reason,
+            waiting.c.waiting_on,
             func.count(),
             func.min(waiting.c.not_before),
             func.min(waiting.c.url),
         )
-        .group_by(waiting.c.crawl_run_id, waiting.c.source, waiting.c.reason)
+        .group_by(waiting.c.crawl_run_id, waiting.c.source, waiting.c.reason, waiting.c.waiting_on)
         .order_by(func.min(waiting.c.not_before))
     )
     return [
@@ -423,11 +427,11 @@ def _waiting_requests(session: Session, campaign_id: uuid.UUID) -> list[WaitingI
             detail=f"{count} requests",
             since=None,
             next_attempt_at=soonest,
-            waiting_on="source",
-            who=UNBLOCK["source"],
+            waiting_on=waiting_on,
+            who=UNBLOCK.get(waiting_on, waiting_on),
             count=count,
         )
-        for run_id, source, why, count, soonest, url in rows
+        for run_id, source, why, waiting_on, count, soonest, url in rows
     ]
 
 

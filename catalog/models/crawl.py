@@ -77,6 +77,9 @@ class FrontierRequest(Base):
     state: Mapped[str] = mapped_column(Text, server_default="queued")
     attempts: Mapped[int] = mapped_column(server_default="0")
     not_before: Mapped[datetime] = mapped_column(server_default=func.now())
+    wait_reason: Mapped[str | None] = mapped_column(Text)
+    """Why the politeness budget gave no permit, and ``waiting_on``: who can change that; None otherwise."""
+    waiting_on: Mapped[str | None] = mapped_column(Text)
     status: Mapped[int | None]
     finished_at: Mapped[datetime | None]
 

@@ -72,7 +72,10 @@ class SnapshotRow:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """What one answered request brought. ``attempts`` as it was taken; ``retry_in_s``: asked again, in seconds."""
+    """What one answered request brought. ``attempts`` as it was taken; ``retry_in_s``: asked again, in seconds.
+
+    ``wait_reason``: it was not sent at all, for this reason; ``waiting_on``: who can change that.
+    """
 
     request_key: str
     url: str
@@ -85,6 +88,8 @@ class OutcomeRow:
     snapshot: SnapshotRow | None = None
     bytes_received: int = 0
     latency_s: float = 0.0
+    wait_reason: str | None = None
+    waiting_on: str | None = None
 
 
 class UnknownCrawlRunError(LookupError):
@@ -125,12 +130,14 @@ _LOCK_RUN = text("SELECT counters FROM crawl_runs WHERE id = :run FOR UPDATE")
 
 _ANSWER = text("""
     UPDATE frontier_requests f
-    SET state = r.state, status = r.status, attempts = f.attempts + 1,
+    SET state = r.state, status = CASE WHEN r.wait_reason IS NULL THEN r.status ELSE f.status END,
+        attempts = f.attempts + CASE WHEN r.wait_reason IS NULL THEN 1 ELSE 0 END,
+        wait_reason = r.wait_reason, waiting_on = r.waiting_on,
         not_before = CASE WHEN r.state = 'queued' THEN now() + make_interval(secs => r.retry_in_s)
                      ELSE f.not_before END,
         finished_at = CASE WHEN r.state = 'queued' THEN NULL ELSE now() END
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS
-        r(request_key text, attempts int, state text, status int, retry_in_s float8)
+        r(request_key text, attempts int, state text, status int, retry_in_s float8, wait_reason text, waiting_on text)
     WHERE f.crawl_run_id = :run AND f.request_key = ANY (CAST(:keys AS text[])) AND f.request_key = r.request_key
       AND f.state = 'queued' AND f.attempts = r.attempts
     RETURNING f.request_key
@@ -284,7 +291,9 @@ class CrawlRunStore:
             fresh = {key: by_key[key] for key in answered}
             if not fresh:
                 return
-            accepted = [outcome for key, outcome in by_key.items() if key in fresh]
+            accepted = [outcome for key, outcome in by_key.items() if key in fresh and outcome.wait_reason is None]
+            if not accepted:
+                return
             self._insert_frontier(session, [row for outcome in accepted for row in outcome.discovered])
             verdicts = self._upsert_candidates(session, accepted)
             self._insert_incidents(session, accepted)
@@ -450,4 +459,6 @@ def _answer(outcome: OutcomeRow) -> dict[str, Any]:
         "state": state,
         "status": outcome.status,
         "retry_in_s": max(outcome.retry_in_s or 0.0, 0.0),
+        "wait_reason": outcome.wait_reason,
+        "waiting_on": outcome.waiting_on,
     }

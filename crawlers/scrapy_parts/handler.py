@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag, urljoin
 
@@ -14,8 +15,9 @@ from scrapy.core.downloader.handlers.base import BaseDownloadHandler
 from scrapy.exceptions import DownloadCancelledError
 
 from crawlers.browser import MISSING
-from crawlers.classify import retry_after_s
+from crawlers.classify import observed, observed_error, retry_after_s
 from crawlers.errors import FailureClass, FetchError
+from crawlers.ports import Claim, Permit
 from crawlers.robots import RobotsAnswer, RobotsRules
 from crawlers.scrapy_parts.spider import run_of
 from crawlers.scrapy_parts.transport import GuardedHttpHandler
@@ -49,6 +51,7 @@ class PageHandler(BaseDownloadHandler):
             max_attempts=job.limits.max_attempts,
             backoff=self._run.backoff,
         )
+        self._claim = Claim(job.source, job.campaign, job.weight)
         self._configured: set[str] = set()
         self._waiting: set[asyncio.Task[object]] = set()
         self._sending: set[asyncio.Task[object]] = set()
@@ -103,16 +106,18 @@ class PageHandler(BaseDownloadHandler):
         while True:
             self._sending.discard(task)
             self._waiting.add(task)
-            await self._admit(url, check_robots=self._run.job.respect_robots)
+            permit = await self._admit(
+                url, check_robots=self._run.job.respect_robots, priority=request.meta["queued"].request.priority
+            )
             self._waiting.discard(task)
             self._sending.add(task)
             self._run.progress.requests += 1
             if self._browser is not None:
-                response: Response = await self._browser.download_request(request)
+                response = await self._send(self._browser, request, permit)
                 if self._run.job.respect_robots and response.url != url:
                     await self._robots.check(response.url)
             else:
-                response = await self._http.download_request(hop)
+                response = await self._send(self._http, hop, permit)
             size = len(response.body)
             request.meta["bytes_received"] = request.meta.get("bytes_received", 0) + size
             request.meta["download_latency"] = time.monotonic() - started
@@ -128,13 +133,30 @@ class PageHandler(BaseDownloadHandler):
             visited.add(url)
             hop = self._hop(url, request)
 
+    async def _send(
+        self, transport: GuardedHttpHandler | ChromiumHandler, request: Request, permit: Permit
+    ) -> Response:
+        """The answer to one request; the permit ends with its last byte."""
+        started = time.monotonic()
+        with permit:
+            try:
+                response: Response = await transport.download_request(request)
+            except BaseException as error:
+                permit.observed = observed_error(error, latency_s=time.monotonic() - started)
+                raise
+            wait = {"retry-after": (response.headers.get("Retry-After") or b"").decode("latin-1")}
+            permit.observed = observed(
+                response.status, wait, latency_s=time.monotonic() - started, size=len(response.body)
+            )
+        return response
+
     def _hop(self, url: str, request: Request) -> Request:
         try:
             return request.replace(url=url)
         except ValueError as error:
             raise FetchError(FailureClass.ADDRESS_BLOCKED, f"redirect to {url[:200]!r}: {error}") from None
 
-    async def _admit(self, url: str, *, check_robots: bool) -> None:
+    async def _admit(self, url: str, *, check_robots: bool, priority: int = 0) -> Permit:
         await self._run.guard.check(url)
         try:
             group = server_group(url)
@@ -143,22 +165,23 @@ class PageHandler(BaseDownloadHandler):
         if group not in self._configured:
             # Marked only after: another request must not take a slot of a group that has no delay of ours yet, or the
             # budget's default would stand.
-            await self._run.budget.configure(group, delay_s=self._run.job.delay_s)
+            job = self._run.job
+            await self._run.budget.configure(group, delay_s=job.delay_s, concurrency=job.concurrency)
             self._configured.add(group)
         if check_robots:
             await self._robots.check(url)
-        await self._run.budget.acquire(group)
+        return await self._run.budget.acquire(group, replace(self._claim, priority=priority))
 
     async def _slow_down(self, url: str, delay_s: float) -> None:
         await self._run.budget.configure(server_group(url), delay_s=delay_s)
 
     async def _fetch_robots(self, url: str) -> RobotsAnswer:
         for _ in range(_ROBOTS_REDIRECTS + 1):
-            await self._admit(url, check_robots=False)
+            permit = await self._admit(url, check_robots=False)
             self._run.progress.requests += 1
             request = Request(url, headers={"Accept-Encoding": "identity"}, meta={"robots": True})
             request.meta["download_timeout"] = self._run.job.limits.timeout_s
-            response = await self._http.download_request(request)
+            response = await self._send(self._http, request, permit)
             self._run.progress.bytes += len(response.body)
             if response.status in _REDIRECTS and (location := response.headers.get("Location")):
                 url = _target(url, location)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ from crawlers.ports import (
     CrawlProgress,
     CrawlStore,
     Incident,
+    NotNow,
     PageOutcome,
     PolitenessBudget,
     QueuedRequest,
@@ -59,6 +61,10 @@ MAX_KNOWN = 50_000
 MAX_TOO_DEEP = 20
 MAX_ERROR_BODY = 64 * 1024
 _RECHECK_S = 1.0
+_BLOCKED_REST_S = 0.5
+_BLOCKED_RECHECK_S = 10.0
+_WHOLE_SOURCE = ""
+"""Key among the blocked server groups."""
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +115,7 @@ class Run:
         self._buffered_count = 0
         self._in_flight: Counter[str] = Counter()
         self._in_flight_count = 0
+        self._blocked: dict[str, tuple[float, NotNow]] = {}
         self._finished = progress.pages
         self._changed = asyncio.Event()
         self._taking: asyncio.Future[Sequence[QueuedRequest]] | None = None
@@ -143,10 +150,16 @@ class Run:
                 taken = await self._taking
                 if self.stopping:
                     return
+                sent = 0
                 for queued in taken:
                     request = self._admit(queued)
                     if request is not None:
+                        sent += 1
                         yield request
+                if taken and not sent:
+                    # All of them wait for the budget. Others behind them may not, but a long queue is not to be
+                    # written anew as fast as the database can.
+                    await self._rest()
                 if taken:
                     continue
                 if self._held:
@@ -173,6 +186,14 @@ class Run:
             return 0
         return min(PREFETCH, CAPACITY - len(self._held), self._pages_left())
 
+    async def _rest(self) -> None:
+        """A pause while everything that was taken is blocked; while the whole source is, until that is over."""
+        wait = self._blocked_for(_WHOLE_SOURCE)
+        until = time.monotonic() + (_BLOCKED_REST_S if wait is None else min(wait.seconds, _BLOCKED_RECHECK_S))
+        while not self.stopping and (left := until - time.monotonic()) > 0:
+            self._changed.clear()
+            await self._wait(left)
+
     async def _wait(self, timeout_s: float | None) -> None:
         try:
             async with asyncio.timeout(timeout_s):
@@ -191,6 +212,9 @@ class Run:
             request = Request(url, dont_filter=True)
         except ValueError as error:
             self._finish_failed(queued, FetchError(FailureClass.ADDRESS_BLOCKED, str(error)), None, None)
+            return None
+        if (wait := self._blocked_for(group)) is not None:
+            self._postpone(queued, group, wait)
             return None
         request.meta["queued"] = queued
         request.meta["download_slot"] = group
@@ -248,8 +272,10 @@ class Run:
             queued: QueuedRequest = request.meta["queued"]
             if self.stopping and isinstance(error, DownloadCancelledError):
                 self._held.discard(queued.request_key)
+            elif isinstance(error, NotNow):
+                self._postpone(queued, request.meta["download_slot"], error)
             else:
-                await self._conclude_failure(request, failure_of_exception(error), None)
+                self._conclude_failure(request, failure_of_exception(error), None)
         except Exception as problem:
             self.fail(problem)
         self._hurry_if_idle()
@@ -275,7 +301,7 @@ class Run:
             error = FetchError(failure, f"HTTP {status}", status=status, retry_after_s=retry_after_s(headers))
             body = response.body[:MAX_ERROR_BODY]
             record = self._record(response.url, status, headers, body) if body else None
-            await self._conclude_failure(request, error, record, response.url)
+            self._conclude_failure(request, error, record, response.url)
             return
         body = response.body
         if body[:2] == b"\x1f\x8b":  # a sitemap.xml.gz; content codings are already undone
@@ -283,13 +309,13 @@ class Run:
                 body = gunzip(body, max_size=self.job.limits.max_page_bytes)
             except Exception as problem:
                 too_large = FetchError(FailureClass.TOO_LARGE, f"unpacking failed: {problem}", status=status)
-                await self._conclude_failure(request, too_large, None, response.url)
+                self._conclude_failure(request, too_large, None, response.url)
                 return
         record = self._record(response.url, status, headers, body)
         content_type = headers.get("content-type", "")
         if is_page_type(content_type) is None and not looks_like_page(body):
             wrong = FetchError(FailureClass.WRONG_TYPE, f"{content_type or 'no content type'}", status=status)
-            await self._conclude_failure(request, wrong, None, response.url)
+            self._conclude_failure(request, wrong, None, response.url)
             return
         await self._read(request, response.url, status, headers, body, record)
 
@@ -382,7 +408,7 @@ class Run:
         self._trap_witnesses.discard(queued.request_key)
         self.writer.put(outcome)
 
-    async def _conclude_failure(
+    def _conclude_failure(
         self, request: Request, error: FetchError, record: SnapshotRecord | None, url: str = ""
     ) -> None:
         queued: QueuedRequest = request.meta["queued"]
@@ -391,12 +417,28 @@ class Run:
         if CONSEQUENCES[error.failure].retry:
             backoff_s = self.backoff.delay_s(attempt)
             wait_s = backoff_s if error.retry_after_s is None else error.retry_after_s
-            if error.failure is FailureClass.RATE_LIMITED or error.retry_after_s is not None:
-                group = server_group(url) if url else request.meta["download_slot"]
-                await self.budget.penalise(group, wait_s)
             if attempt < self.job.limits.max_attempts:
                 retry_in_s = wait_s
         self._finish_failed(queued, error, retry_in_s, record, request, url)
+
+    def _postpone(self, queued: QueuedRequest, group: str, wait: NotNow) -> None:
+        """The budget gives no permit for a long time: the request waits in the frontier, not here."""
+        until = time.monotonic() + wait.seconds
+        self._blocked[_WHOLE_SOURCE if wait.whole_source else group] = (until, wait)
+        self.writer.put(PageOutcome(queued, postponed=wait, retry_in_s=max(wait.seconds, 0.0)))
+
+    def _blocked_for(self, group: str) -> NotNow | None:
+        """Why requests to this group need not even be tried now."""
+        now = time.monotonic()
+        for name in (_WHOLE_SOURCE, group):
+            if (known := self._blocked.get(name)) is not None:
+                until, wait = known
+                if until > now:
+                    return NotNow(
+                        until - now, wait.reason, wait.waiting_on, wait.detail, whole_source=wait.whole_source
+                    )
+                del self._blocked[name]
+        return None
 
     def _finish_failed(
         self,

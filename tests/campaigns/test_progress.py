@@ -115,6 +115,16 @@ def test_what_waits(session: Session, campaign: Campaign, runs: list[CrawlRun]) 
     assert len(seen) == len(set(seen)) == 4
 
 
+def test_requests_that_wait_for_the_budget_say_for_what(
+    session: Session, campaign: Campaign, runs: list[CrawlRun]
+) -> None:
+    for _ in range(2):
+        rows.request(session, runs[0].id, not_before=rows.ago(-60), wait_reason="daily_requests", waiting_on="schedule")
+    group = next(item for item in waiting_items(session, campaign.id).items if item.kind == "requests")
+    assert (group.reason, group.waiting_on, group.count) == ("daily_requests", "schedule", 2)
+    assert group.who.startswith("nobody needs to act")
+
+
 def test_what_a_paused_run_holds_waits_for_the_operator(
     session: Session, campaign: Campaign, runs: list[CrawlRun]
 ) -> None:

@@ -17,7 +17,7 @@ from catalog.repositories.crawl_store import CrawlRunStore, FrontierRow, Outcome
 from catalog.repositories.politeness import PolitenessRepository
 from crawlers import warc
 from crawlers.errors import FailureClass
-from crawlers.ports import Incident, PageOutcome, QueuedRequest, SnapshotRecord
+from crawlers.ports import Incident, NotNow, PageOutcome, QueuedRequest, SnapshotRecord
 
 
 def rows(database: Database, statement: str, **values: Any) -> list[dict[str, Any]]:
@@ -133,6 +133,26 @@ async def test_outcomes_move_the_frontier(database: Database) -> None:
         "requests": 4, "pages": 2, "items": 1, "new": 1, "changed": 0, "unchanged": 0, "bytes": 15, "retries": 1,
         "discovered": 2, "latency_sum_s": 2.0, "latency_max_s": 1.5, "failures": {"gone": 1},
     }  # fmt: skip
+
+
+async def test_a_postponed_request_keeps_its_attempts_and_says_why(database: Database) -> None:
+    run = run_id(database)
+    store = open_store(database, run)
+    await store.seed([request("a"), request("b")])
+    a, b = await store.take(2, [])
+    wait = NotNow(60.0, "daily_requests", "schedule")
+    await store.commit([PageOutcome(a, postponed=wait, retry_in_s=60.0), PageOutcome(b, status=200)])
+    assert await store.take(2, []) == []
+    assert 55 < (await store.next_due_in_s() or 0) <= 60
+    (row,) = rows(database, "SELECT attempts, wait_reason, waiting_on FROM frontier_requests WHERE request_key = 'a'")
+    assert row == {"attempts": 0, "wait_reason": "daily_requests", "waiting_on": "schedule"}
+    (counters,) = rows(database, "SELECT counters FROM crawl_runs WHERE id = :run", run=run)
+    assert (counters["counters"]["requests"], counters["counters"]["retries"]) == (1, 0)
+    rows(database, "UPDATE frontier_requests SET not_before = now() RETURNING 1")
+    (again,) = await store.take(2, [])
+    await store.commit([PageOutcome(again, status=200)])
+    (row,) = rows(database, "SELECT attempts, wait_reason FROM frontier_requests WHERE request_key = 'a'")
+    assert row == {"attempts": 1, "wait_reason": None}
 
 
 async def test_a_repeated_commit_changes_nothing(database: Database) -> None:

@@ -12,7 +12,17 @@ from urllib.parse import urlsplit
 
 from adapters.contract import RecordingItem
 from crawlers.errors import FailureClass, FetchError
-from crawlers.ports import Incident, PageOutcome, QueuedRequest, SnapshotRecord, SnapshotRef
+from crawlers.ports import (
+    Claim,
+    Incident,
+    NotNow,
+    Observed,
+    PageOutcome,
+    Permit,
+    QueuedRequest,
+    SnapshotRecord,
+    SnapshotRef,
+)
 
 
 class MemoryStore:
@@ -63,7 +73,8 @@ class MemoryStore:
             if outcome.retry_in_s is None:
                 del self.queue[key]
             else:
-                again = dataclasses.replace(outcome.queued, attempts=outcome.queued.attempts + 1)
+                attempts = outcome.queued.attempts + (outcome.postponed is None)
+                again = dataclasses.replace(outcome.queued, attempts=attempts)
                 self.queue[key] = (again, time.monotonic() + outcome.retry_in_s)
             self._add(outcome.discovered)
             self.items.update((item.source_key, item) for item in outcome.items)
@@ -94,27 +105,45 @@ class MemorySnapshots:
 
 
 class MemoryBudget:
-    """Counts, and really waits for delays."""
+    """Counts, and really waits for delays. ``not_now``: groups that get no permit, for so many seconds."""
 
     def __init__(self) -> None:
         self.acquired: Counter[str] = Counter()
         self.penalties: list[tuple[str, float]] = []
         self.delays: dict[str, float] = {}
+        self.not_now: dict[str, float] = {}
+        self.claims: set[Claim] = set()
+        self.held = 0
+        self.observed: list[Observed] = []
         self._next: dict[str, float] = {}
 
-    async def acquire(self, group: str) -> None:
+    async def acquire(self, group: str, claim: Claim = Claim()) -> Permit:
+        self.claims.add(claim)
+        if (seconds := self.not_now.get(group, 0.0) - time.monotonic()) > 0:
+            raise NotNow(seconds, "daily_requests", "schedule")
         now = time.monotonic()
         slot = max(now, self._next.get(group, 0.0))
         self._next[group] = slot + self.delays.get(group, 0.0)
         if slot > now:
             await asyncio.sleep(slot - now)
         self.acquired[group] += 1
+        self.held += 1
+        return Permit(group, lambda observed: self._released(group, observed))
+
+    def _released(self, group: str, observed: Observed) -> None:
+        self.held -= 1
+        self.observed.append(observed)
+        if observed.retry_after_s is not None:
+            self._penalise(group, observed.retry_after_s)
 
     async def penalise(self, group: str, seconds: float) -> None:
+        self._penalise(group, seconds)
+
+    def _penalise(self, group: str, seconds: float) -> None:
         self.penalties.append((group, seconds))
         self._next[group] = max(self._next.get(group, 0.0), time.monotonic() + seconds)
 
-    async def configure(self, group: str, *, delay_s: float) -> None:
+    async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None) -> None:
         self.delays[group] = max(self.delays.get(group, 0.0), delay_s)
 
 

@@ -15,7 +15,8 @@ import pytest
 from crawlers.download import Downloaded, download, local_path, may_be_audio
 from crawlers.errors import FailureClass, FetchError
 from crawlers.guard import AddressGuard
-from crawlers.politeness import MemoryBudget
+from crawlers.politeness import MemoryBudget, penalty_s
+from crawlers.ports import Claim, Observed, Permit
 from tests.crawlers.servers import Server, answer, serving
 
 BODY = os.urandom(700_000)
@@ -27,13 +28,17 @@ class RecordingBudget(MemoryBudget):
     def __init__(self) -> None:
         super().__init__()
         self.acquired: list[str] = []
+        self.observed: list[Observed] = []
         self.penalties: list[tuple[str, float]] = []
 
-    async def acquire(self, group: str) -> None:
+    async def acquire(self, group: str, claim: Claim = Claim()) -> Permit:
         self.acquired.append(group)
+        return Permit(group, lambda observed: self._seen(group, observed))
 
-    async def penalise(self, group: str, seconds: float) -> None:
-        self.penalties.append((group, seconds))
+    def _seen(self, group: str, observed: Observed) -> None:
+        self.observed.append(observed)
+        if (seconds := penalty_s(observed)) is not None:
+            self.penalties.append((group, seconds))
 
 
 def names(folder: Path) -> list[str]:
@@ -71,6 +76,7 @@ async def test_whole_file(tmp_path: Path) -> None:
     assert seen[-1] == (len(BODY), len(BODY))
     assert names(tmp_path) == ["audio"]
     assert budget.acquired == [server.host]
+    assert [(each.status, each.failure, each.bytes) for each in budget.observed] == [(200, None, len(BODY))]
     path, headers = server.requests[0]
     assert path == "/a?q=1"
     assert headers["user-agent"] == "VersionsBot/test"

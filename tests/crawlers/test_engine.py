@@ -10,7 +10,7 @@ import pytest
 
 from adapters.contract import Engine
 from crawlers.errors import FailureClass as F
-from crawlers.ports import CrawlProgress
+from crawlers.ports import Claim, CrawlProgress, Permit
 from crawlers.scrapy_parts import run as run_module
 from tests.crawlers.conftest import Bench
 from tests.crawlers.memory import MemoryBudget, MemoryGuard, Stop
@@ -323,15 +323,50 @@ async def test_no_request_takes_a_turn_before_its_group_is_configured(bench: Ben
     class SlowBudget(MemoryBudget):
         too_early = 0
 
-        async def configure(self, group: str, *, delay_s: float) -> None:
+        async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None) -> None:
             await asyncio.sleep(0.05)
-            await super().configure(group, delay_s=delay_s)
+            await super().configure(group, delay_s=delay_s, concurrency=concurrency)
 
-        async def acquire(self, group: str) -> None:
+        async def acquire(self, group: str, claim: Claim = Claim()) -> Permit:
             self.too_early += group not in self.delays
-            await super().acquire(group)
+            return await super().acquire(group, claim)
 
     bench.budget = budget = SlowBudget()
     assert await bench.run(seeds=[f"{bench.site.url}/song/{number}" for number in range(3)], concurrency=3)
     assert budget.acquired
     assert budget.too_early == 0
+
+
+async def test_every_permit_is_given_back_with_what_was_seen(bench: Bench) -> None:
+    assert await bench.run("/song/1", "/status/404", "/flaky/1", "/moved", "/hang", limits={"timeout_s": 0.3})
+    assert bench.budget.held == 0
+    seen = {(each.status, each.failure) for each in bench.budget.observed}
+    assert seen == {(200, None), (307, None), (404, F.NOT_FOUND), (500, F.SERVER_ERROR), (None, F.TIMEOUT)}
+    assert sum(each.bytes for each in bench.budget.observed) > 0
+    assert {claim.source for claim in bench.budget.claims} == {"test"}
+
+
+async def test_what_gets_no_permit_waits_in_the_frontier(bench: Bench) -> None:
+    """No attempt is counted, nothing is sent meanwhile, and the reason is committed."""
+    bench.budget.not_now[bench.site.host] = time.monotonic() + 0.6
+    assert await bench.run(seeds=[f"{bench.site.url}/song/{number}" for number in range(3)])
+    assert set(bench.store.items) == {"0", "1", "2"}
+    postponed = [outcome for outcome in bench.store.outcomes if outcome.postponed is not None]
+    assert {each.postponed.reason for each in postponed if each.postponed} == {"daily_requests"}
+    assert len(postponed) == 3
+    assert all(outcome.queued.attempts == 0 for outcome in bench.store.outcomes)
+    assert not bench.store.incidents
+
+
+async def test_a_stop_ends_a_crawl_that_waits_for_the_budget(bench: Bench) -> None:
+    bench.budget.not_now[bench.site.host] = time.monotonic() + 3600
+
+    async def stop_once_postponed() -> None:
+        while not any(outcome.postponed for outcome in bench.store.outcomes):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        bench.stop.now = True
+
+    async with asyncio.timeout(30):
+        complete, _ = await asyncio.gather(bench.run("/song/1"), stop_once_postponed())
+    assert not complete
+    assert sum(bench.site.hits.values()) == 0

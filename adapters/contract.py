@@ -157,13 +157,16 @@ class PageRequest:
         url: absolute URL.
         kind: what the adapter expects there (its own word: ``sitemap``, ``page``, ``api``); given back in `Page`.
         priority: higher is fetched earlier.
-        context: small JSON values that travel with the request and come back in `Page.context`.
+        context: small JSON values that travel with the request and come back in `Page.request`. One key has a meaning
+            for the house: ``lastmod``, when the source says that this page last changed (ISO 8601).
+        continues: the next part of the list that this request was found in: it is no deeper than that.
     """
 
     url: str
     kind: str = "page"
     priority: int = 0
     context: Mapping[str, Any] = field(default_factory=dict)
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)

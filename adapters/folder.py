@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 import mutagen
 
 from adapters._structured import year_of
+from adapters._text import title_of_stem
 from adapters.contract import (
     AudioPolicy,
     Credit,
@@ -44,7 +44,6 @@ _MUSICBRAINZ = (
     "musicbrainz/track id",
 )
 _LYRICS = ("lyrics", "unsyncedlyrics", "\xa9lyr", "wm/lyrics")
-_TRACK_NUMBER = re.compile(r"^\d{1,3}(?:\s*[.)_-]\s*|\s+)(?=\D)")
 _MAX_TEXT, _MAX_LYRICS = 1000, 50_000
 
 
@@ -122,11 +121,7 @@ def _item(path: Path, key: str, tags: dict[str, list[str]], duration_s: float | 
 
 
 def _title_of(path: Path) -> str:
-    stem = file_name(path.stem)
-    if " " not in stem:
-        stem = stem.replace("_", " ")
-    stem = " ".join(stem.split())
-    return _TRACK_NUMBER.sub("", stem) or stem or file_name(path.name)
+    return title_of_stem(file_name(path.stem)) or file_name(path.name)
 
 
 def _read(path: Path) -> tuple[dict[str, list[str]], float | None]:

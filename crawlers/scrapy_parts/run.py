@@ -368,7 +368,8 @@ class Run:
         if name in self._known:
             self._known.move_to_end(name)
             return None
-        queued = QueuedRequest(request_key(found.url, found.kind), found, parent.depth + 1)
+        depth = parent.depth + (0 if found.continues else 1)
+        queued = QueuedRequest(request_key(found.url, found.kind), found, depth)
         # The links that tell of a limit do enter the frontier and end there with their incident: a store knows only
         # what it has queued.
         if queued.depth > self.job.limits.max_depth:

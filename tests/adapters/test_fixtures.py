@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
 
 import pytest
 
-from adapters.contract import RecordingItem
-from tests.adapters.cases import Case, cases
+from adapters._cases import Case, cases, compare
+from adapters.contract import RecordingItem, adapter_names, get_adapter
 
 
-def fields(case: Case, found: dict[str, Any]) -> list[tuple[str, Any]]:
-    return [
-        (f"{kind}[{number}].{name}", value)
-        for kind in ("items", "requests")
-        for number, thing in enumerate(found[kind])
-        for name, value in sorted(thing.items())
-    ]
-
-
-@pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.adapter}-{case.folder.name}")
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_saved_page(case: Case) -> None:
-    import json
-
-    actual = json.loads(json.dumps(case.actual()))
-    assert fields(case, actual) == fields(case, case.expected())
-    for item in actual["items"]:
-        assert RecordingItem.from_json(item).to_json() is not None
+    assert case.differences() == []
+    for item in case.actual()["items"]:
         assert json.loads(json.dumps(RecordingItem.from_json(item).to_json())) == item
 
 
-def test_there_are_cases_for_each_site_adapter() -> None:
-    assert {case.adapter for case in cases()} >= {"website", "website_rendered"}
+def test_there_are_cases_for_each_adapter_of_pages() -> None:
+    of_pages = {name for name in adapter_names() if get_adapter(name).engine in ("http", "browser")}
+    assert {case.adapter for case in cases()} >= of_pages
+
+
+def test_a_difference_names_its_field() -> None:
+    (case,) = [case for case in cases("website") if case.folder.name == "recording"]
+    expected, actual = case.expected(), case.actual()
+    assert expected == actual
+    changed = json.loads(json.dumps(expected))
+    changed["items"][0]["title"] = "Другое"
+    del changed["items"][0]["duration_s"]
+    changed["items"].append({"source_key": "x", "title": "y"})
+    found = {each.place: (each.expected, each.actual) for each in compare("", changed, actual)}
+    assert found["items[0].title"] == ("Другое", actual["items"][0]["title"])
+    assert found["items[0].duration_s"] == (None, actual["items"][0]["duration_s"])
+    assert found["items[1]"] == ({"source_key": "x", "title": "y"}, None)
+    assert len(found) == 3

@@ -1,0 +1,147 @@
+"""Saved pages beside an adapter, and what is expected of them: the fixtures that test a source without the network.
+
+A case is a folder ``fixtures/ADAPTER/CASE/`` with ``page.*`` (the body as it came), ``request.json`` (what was asked)
+and ``expected.json`` (items and requests). They lie beside the file of the adapter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters.contract import ExtractionError, Page, PageRequest, RecordingItem, SourceQuery, get_adapter
+
+FIXTURES = Path(__file__).resolve().parent / "fixtures"
+_MISSING = object()
+
+
+class BadCaseError(Exception):
+    """A fixture cannot be used; the message names the file and the remedy."""
+
+    code = "bad_fixture"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field that is not as expected. ``place``: such as ``items[2].title``; None: there is no such value."""
+
+    place: str
+    expected: Any
+    actual: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One saved page of an adapter."""
+
+    adapter: str
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """``ADAPTER/CASE``."""
+        return f"{self.adapter}/{self.folder.name}"
+
+    def actual(self) -> dict[str, Any]:
+        """What the adapter makes of the page now, as JSON: items, requests, and the error where there is one.
+
+        Raises BadCaseError.
+        """
+        asked = self._read("request.json")
+        saved = sorted(self.folder.glob("page.*"))
+        if len(saved) != 1:
+            raise BadCaseError(f"{self.folder}: {len(saved)} files named page.*; there must be one")
+        if not isinstance(asked, dict) or not isinstance(asked.get("url"), str):
+            raise BadCaseError(f"{self.folder / 'request.json'}: `url` is missing")
+        request = PageRequest(asked["url"], asked.get("kind", "page"), 0, asked.get("context", {}))
+        page = Page(
+            str(asked.get("final_url") or asked["url"]),
+            request,
+            status=asked.get("status", 200),
+            headers=asked.get("headers", {}),
+            body=saved[0].read_bytes(),
+            path=saved[0] if asked.get("file") else None,
+        )
+        query = SourceQuery(
+            asked.get("source", "source"), follow=asked.get("follow", ()), options=asked.get("options", {})
+        )
+        return extract(self.adapter, page, query)
+
+    def expected(self) -> dict[str, Any]:
+        """What is expected. Raises BadCaseError."""
+        found = self._read("expected.json")
+        if not isinstance(found, dict):
+            raise BadCaseError(f"{self.folder / 'expected.json'}: not a JSON object")
+        return {"items": [], "requests": [], **found}
+
+    def differences(self) -> list[Difference]:
+        """Field by field. Raises BadCaseError."""
+        return list(compare("", self.expected(), self.actual()))
+
+    def accept(self) -> None:
+        """Makes what the adapter says now the expectation."""
+        write_json(self.folder / "expected.json", self.actual())
+
+    def _read(self, name: str) -> Any:
+        path = self.folder / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise BadCaseError(f"{path} is missing: `versions source record` writes it") from None
+        except ValueError as error:
+            raise BadCaseError(f"{path}: no readable JSON: {error}") from None
+
+
+def extract(adapter: str, page: Page, query: SourceQuery) -> dict[str, Any]:
+    """Items and further requests of a page as JSON values, and ``error`` where the adapter could not read it."""
+    items: list[Any] = []
+    requests: list[Any] = []
+    result: dict[str, Any] = {"items": items, "requests": requests}
+    try:
+        for found in get_adapter(adapter).parse(page, query):
+            if isinstance(found, RecordingItem):
+                items.append(found.to_json())
+            else:
+                requests.append(_request(found))
+    except ExtractionError as error:
+        result["error"] = str(error)
+    # As it would come back from a file: tuples are lists there.
+    return dict(json.loads(json.dumps(result, ensure_ascii=False)))
+
+
+def cases(adapter: str | None = None, folder: Path = FIXTURES) -> list[Case]:
+    """The saved pages below a folder of fixtures, of one adapter or of all."""
+    found = sorted(folder.glob(f"{adapter or '*'}/*/request.json"))
+    return [Case(path.parent.parent.name, path.parent) for path in found]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON as a person would want to review it."""
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def compare(place: str, expected: Any, actual: Any) -> Iterator[Difference]:
+    """The differences between two JSON values, each with its place below ``place``."""
+    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
+        for name in dict.fromkeys((*expected, *actual)):
+            inner = f"{place}.{name}" if place else str(name)
+            yield from compare(inner, expected.get(name, _MISSING), actual.get(name, _MISSING))
+    elif isinstance(expected, list) and isinstance(actual, list):
+        for number in range(max(len(expected), len(actual))):
+            yield from compare(
+                f"{place}[{number}]",
+                expected[number] if number < len(expected) else _MISSING,
+                actual[number] if number < len(actual) else _MISSING,
+            )
+    elif expected is _MISSING or actual is _MISSING or type(expected) is not type(actual) or expected != actual:
+        yield Difference(place, None if expected is _MISSING else expected, None if actual is _MISSING else actual)
+
+
+def _request(found: PageRequest) -> dict[str, Any]:
+    result: dict[str, Any] = {"url": found.url, "kind": found.kind, "context": dict(found.context)}
+    if found.continues:
+        result["continues"] = True
+    return result

@@ -249,6 +249,33 @@ class Adapter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What a URL leads to, told by its form alone: nobody was asked whether it exists.
+
+    Attributes:
+        adapter: the source it belongs to.
+        kind: the adapter's own word for what is there; ``item`` is one recording for every adapter.
+        source_key: of an item, the key its `RecordingItem` has; of anything else, its stable id among its kind; empty
+            where the URL was cut off and names nothing.
+        url: the same place as the adapter itself spells it.
+    """
+
+    adapter: str
+    kind: str
+    source_key: str
+    url: str
+
+
+@runtime_checkable
+class Recogniser(Protocol):
+    """An adapter that knows its site's URLs; generic adapters are none."""
+
+    def recognise(self, url: str) -> Recognised | None:
+        """What this URL (or, for this adapter alone, a bare id) leads to; None for anything of another site."""
+        ...
+
+
 _registry: dict[str, type[Adapter]] = {}
 A = TypeVar("A", bound=Adapter)
 
@@ -276,6 +303,18 @@ def adapter_names() -> list[str]:
     """All names, sorted."""
     load_adapters()
     return sorted(_registry)
+
+
+def recognise(url: str) -> Recognised | None:
+    """The source, kind and key of a URL; None where no adapter knows it. A bare id is not looked at: many sites have
+    ids of one form."""
+    if ":" not in url and not url.startswith("//"):
+        return None
+    for name in adapter_names():
+        adapter = _registry[name]()
+        if isinstance(adapter, Recogniser) and (found := adapter.recognise(url)) is not None:
+            return found
+    return None
 
 
 def load_adapters() -> None:

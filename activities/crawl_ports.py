@@ -25,6 +25,7 @@ from crawlers import warc
 from crawlers.errors import CONSEQUENCES
 from crawlers.politeness import penalty_s
 from crawlers.ports import Claim, NotNow, Observed, PageOutcome, Permit, QueuedRequest, SnapshotRecord, SnapshotRef
+from crawlers.urls import server_group
 
 RETRYABLE_REASONS = tuple(sorted(failure.value for failure, what in CONSEQUENCES.items() if what.retry))
 """Failed candidates with these reasons are tried again by the next run."""
@@ -222,4 +223,15 @@ def _outcome_row(outcome: PageOutcome) -> OutcomeRow:
         latency_s=outcome.latency_s,
         wait_reason=None if outcome.postponed is None else outcome.postponed.reason,
         waiting_on=None if outcome.postponed is None else outcome.postponed.waiting_on,
+        server_group=_group(outcome),
     )
+
+
+def _group(outcome: PageOutcome) -> str:
+    """The server group that answered; empty where nobody was asked (a file, a URL that was refused)."""
+    if outcome.status is None and outcome.incident is not None and not outcome.incident.attempts:
+        return ""
+    try:
+        return server_group(outcome.final_url or outcome.queued.request.url)
+    except ValueError:
+        return ""

@@ -49,12 +49,15 @@ class CrawlActivities:
         # An earlier attempt's pages count: the limits are the run's.
         progress = CrawlProgress(pages=int(run.counters.get("pages", 0)))
         stop = asyncio.Event()
+        self._resources.crawls[message.crawl_run_id] = progress
         try:
             complete = await with_heartbeats(
                 self._engine(run, job, adapter, progress, stop), details=lambda: asdict(progress), stop=stop
             )
         except ValueError as error:  # a seed that the adapter cannot understand
             raise ApplicationError(str(error), type="bad_seed", non_retryable=True) from error
+        finally:
+            self._resources.crawls.pop(message.crawl_run_id, None)
         if complete:
             await asyncio.to_thread(self._crawled, run_id)
         return m.CrawlResult(complete, progress.pages, progress.items)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from activities.crawl_ports import PostgresBudget
 from catalog.database import Database
+from crawlers.ports import CrawlProgress
 from media.store import ObjectStore
 
 
 @dataclass(slots=True)
 class Resources:
-    """``temporary``: a folder for downloads; ``analysis``: one slot per core, for FFmpeg."""
+    """``temporary``: a folder for downloads; ``analysis``: one slot per core, for FFmpeg; ``crawls``: under way, by run
+    id, for who watches."""
 
     database: Database
     objects: ObjectStore
@@ -23,3 +25,4 @@ class Resources:
     user_agent: str = "VersionsBot/0.1"
     max_audio_seconds: float = 7200.0
     analysis: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
+    crawls: dict[str, CrawlProgress] = field(default_factory=dict)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from catalog.reads.crawl_stats import CrawlStats
 from catalog.reads.stats import Stats
+from catalog_api.crawl_metrics import CrawlMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -31,6 +33,8 @@ class Metrics:
         self._candidates = Gauge("versions_candidates", "Candidates by state.", ["state"], registry=self.registry)
         self._open_reviews = Gauge("versions_open_reviews", "Review cases nobody decided.", registry=self.registry)
         self._feed = Gauge("versions_feed_position", "Newest event of the change feed.", registry=self.registry)
+        self._crawls = CrawlMetrics()
+        self.registry.register(self._crawls)
         self._database_up = Gauge("versions_database_up", "1: the figures are fresh.", registry=self.registry)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -38,8 +42,9 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._latency.labels(route).observe(seconds)
 
-    def show(self, stats: Stats | None) -> bytes:
+    def show(self, stats: Stats | None, crawls: CrawlStats | None = None) -> bytes:
         """The exposition text; None: the database could not be asked."""
+        self._crawls.stats = crawls
         self._database_up.set(stats is not None)
         if stats is not None:
             self._candidates.clear()

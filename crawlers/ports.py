@@ -257,7 +257,11 @@ class CrawlJob:
 
 @dataclass(slots=True)
 class CrawlProgress:
-    """Counters of this attempt; the engine updates it, the activity heartbeats it."""
+    """Counters of this attempt; the engine updates it, the activity heartbeats it.
+
+    ``in_flight``: requests sent and not answered yet; ``turn``: requests that wait for robots.txt or for their slot of
+    the budget.
+    """
 
     requests: int = 0
     pages: int = 0
@@ -266,6 +270,8 @@ class CrawlProgress:
     failures: dict[str, int] = field(default_factory=dict)
     retries: int = 0
     last_url: str = ""
+    in_flight: int = 0
+    turn: int = 0
 
 
 class StopSignal(Protocol):

@@ -26,6 +26,7 @@ from catalog.repositories.politeness import PolitenessRepository
 from media.store import ObjectStore
 from runtime.embedded import readiness
 from runtime.reconciler import Reconciler
+from runtime.reporting import WorkerReporter
 from runtime.scratch import own_folder
 from runtime.settings import Settings
 from runtime.temporal import RUNNER, WORKFLOWS, TemporalWorkflowClient, connect
@@ -124,12 +125,15 @@ async def run(settings: Settings) -> None:
             for worker in build_workers(client, resources, threads, slots):
                 await stack.enter_async_context(worker)
             reconciling = asyncio.create_task(reconciler.run_for_ever())
+            reporting = asyncio.create_task(WorkerReporter(database, resources.crawls).run_for_ever())
             readiness.announce(settings.data_dir)
             logger.info("the worker is ready")
             await stop.wait()
             readiness.withdraw(settings.data_dir)
             logger.info("the worker ends: what is in flight may finish")
             reconciling.cancel()
+        reporting.cancel()
+        await asyncio.wait({reporting})
     database.dispose()
     shutil.rmtree(temporary, ignore_errors=True)
 

@@ -297,7 +297,7 @@ def waiting_items(session: Session, campaign_id: uuid.UUID, limit: int = 50, cur
     name = session.scalar(select(Campaign.name).where(Campaign.id == campaign_id)) or ""
     if after is None:
         items += _waiting_runs(session, campaign_id, name)
-        items += _waiting_requests(session, campaign_id)
+        items += waiting_requests(session, campaign_id)
     query = (
         select(Candidate, CrawlRun.source, CrawlRun.state, ReviewCase.id)
         .join(CrawlRun, CrawlRun.id == Candidate.crawl_run_id)
@@ -369,7 +369,8 @@ def _waiting_runs(session: Session, campaign_id: uuid.UUID, name: str) -> list[W
     return result
 
 
-def _waiting_requests(session: Session, campaign_id: uuid.UUID) -> list[WaitingItem]:
+def waiting_requests(session: Session, campaign_id: uuid.UUID) -> list[WaitingItem]:
+    """The queued requests of a campaign's runs whose time has not come, in groups by run and reason."""
     # The newest incident of a request says why it waits; without one it is only not its time yet.
     newest = (
         select(CrawlIncident.failure)

@@ -203,6 +203,11 @@ def active_runs(session: Session, campaign_id: uuid.UUID) -> list[CrawlRun]:
     )
 
 
+def all_active_runs(session: Session) -> list[CrawlRun]:
+    """Runs of all campaigns that are not final, oldest first."""
+    return list(session.scalars(select(CrawlRun).where(CrawlRun.state.not_in(RUN_FINAL_STATES)).order_by(CrawlRun.id)))
+
+
 def triggers(session: Session, campaign_id: uuid.UUID, limit: int = 10) -> list[str]:
     """Trigger keys of the newest executions, newest first."""
     newest = func.max(CrawlRun.created_at)

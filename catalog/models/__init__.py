@@ -39,6 +39,7 @@ from catalog.models.music import (
     VersionRelationship,
     VersionSource,
 )
+from catalog.models.watching import CrawlBucket, WorkerReport
 
 __all__ = [
     "AVAILABILITIES",
@@ -55,6 +56,7 @@ __all__ = [
     "Base",
     "Campaign",
     "Candidate",
+    "CrawlBucket",
     "CrawlIncident",
     "CrawlRun",
     "Decision",
@@ -76,4 +78,5 @@ __all__ = [
     "VersionCredit",
     "VersionRelationship",
     "VersionSource",
+    "WorkerReport",
 ]

@@ -19,6 +19,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from catalog.database import Database
+from catalog.repositories import crawl_series
 
 _MAX_KEY = 500
 """Characters of a source key; a B-tree entry holds at most 2,704 bytes."""
@@ -90,6 +91,8 @@ class OutcomeRow:
     latency_s: float = 0.0
     wait_reason: str | None = None
     waiting_on: str | None = None
+    server_group: str = ""
+    """Whose budget the request took from."""
 
 
 class UnknownCrawlRunError(LookupError):
@@ -301,6 +304,7 @@ class CrawlRunStore:
             session.execute(
                 _SET_COUNTERS, {"run": self._run, "counters": dumps(add_counters(counters, accepted, verdicts))}
             )
+            crawl_series.record(session, self._run, accepted)
 
     def _insert_frontier(self, session: Session, requests: Sequence[FrontierRow]) -> None:
         # Pages of a site link to the same pages: each request goes over the wire once.
@@ -384,7 +388,8 @@ def add_counters(
     """The run's counters with these outcomes added.
 
     Keys: requests, pages, items, new, changed, unchanged, bytes, retries, discovered, latency_sum_s, latency_max_s,
-    and ``failures``, a count of final failures by class.
+    ``failures``, a count of final failures by class, ``statuses``, a count of answers by HTTP status, and ``latency``,
+    a histogram over `crawl_series.LATENCY_BOUNDS_S`.
     """
     result = dict(counters)
     failures = Counter(result.get("failures", {}))
@@ -402,6 +407,11 @@ def add_counters(
     added.update(verdicts)
     for name in ("requests", "pages", "items", "new", "changed", "unchanged", "bytes", "retries", "discovered"):
         result[name] = int(result.get(name, 0)) + added[name]
+    statuses = Counter(result.get("statuses", {}))
+    statuses.update(crawl_series.NO_ANSWER if each.status is None else str(each.status) for each in outcomes)
+    result["statuses"] = dict(statuses)
+    answered = [outcome.latency_s for outcome in outcomes if outcome.status is not None]
+    result["latency"] = crawl_series.add_latencies(result.get("latency", ()), answered)
     latencies = [outcome.latency_s for outcome in outcomes]
     result["latency_sum_s"] = round(float(result.get("latency_sum_s", 0.0)) + sum(latencies), 6)
     result["latency_max_s"] = round(max(float(result.get("latency_max_s", 0.0)), *latencies), 6)

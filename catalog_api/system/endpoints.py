@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from catalog.migrate import head
 from catalog.reads.connections import ReadPool
+from catalog.reads.crawl_stats import CrawlStats, crawl_stats
 from catalog.reads.stats import Stats, stats
 from catalog_api.deps import DependencyState, ServicesDep
 from catalog_api.metrics import CONTENT_TYPE
@@ -62,6 +63,15 @@ async def _read_stats(pool: ReadPool) -> Stats | None:
         return None
 
 
+async def _read_crawl_stats(pool: ReadPool) -> CrawlStats | None:
+    try:
+        async with pool.connection(timeout=2) as connection:
+            return await crawl_stats(connection)
+    except (psycopg.Error, OSError):
+        log.warning("the database did not answer", exc_info=True)
+        return None
+
+
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Unready."}})
 async def readyz(services: ServicesDep) -> Response:
     """Says of each part whether it is there."""
@@ -91,5 +101,5 @@ async def readyz(services: ServicesDep) -> Response:
 @router.get("/metrics", response_class=Response)
 async def metrics(services: ServicesDep) -> Response:
     """Prometheus metrics."""
-    text = services.metrics.show(await _read_stats(services.pool))
+    text = services.metrics.show(await _read_stats(services.pool), await _read_crawl_stats(services.pool))
     return Response(text, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})

@@ -95,23 +95,21 @@ class PageHandler(BaseDownloadHandler):
                 raise DownloadCancelledError("the crawl stops") from None
             raise
         finally:
-            self._waiting.discard(task)
-            self._sending.discard(task)
+            self._moved(task)
 
     async def _follow(self, request: Request, task: asyncio.Task[object]) -> Response:
         url = request.url
         visited = {url}
         hop = request
-        started = time.monotonic()
+        took_s = 0.0
         while True:
-            self._sending.discard(task)
-            self._waiting.add(task)
+            self._moved(task, self._waiting)
             permit = await self._admit(
                 url, check_robots=self._run.job.respect_robots, priority=request.meta["queued"].request.priority
             )
-            self._waiting.discard(task)
-            self._sending.add(task)
+            self._moved(task, self._sending)
             self._run.progress.requests += 1
+            started = time.monotonic()  # the wait for our own budget is no latency of the site
             if self._browser is not None:
                 response = await self._send(self._browser, request, permit)
                 if self._run.job.respect_robots and response.url != url:
@@ -120,7 +118,8 @@ class PageHandler(BaseDownloadHandler):
                 response = await self._send(self._http, hop, permit)
             size = len(response.body)
             request.meta["bytes_received"] = request.meta.get("bytes_received", 0) + size
-            request.meta["download_latency"] = time.monotonic() - started
+            took_s += time.monotonic() - started
+            request.meta["download_latency"] = took_s
             self._run.progress.bytes += size
             if response.status not in _REDIRECTS or not (location := response.headers.get("Location")):
                 return response
@@ -149,6 +148,13 @@ class PageHandler(BaseDownloadHandler):
                 response.status, wait, latency_s=time.monotonic() - started, size=len(response.body)
             )
         return response
+
+    def _moved(self, task: asyncio.Task[object], to: set[asyncio.Task[object]] | None = None) -> None:
+        for group in (self._waiting, self._sending):
+            group.discard(task)
+        if to is not None:
+            to.add(task)
+        self._run.progress.in_flight, self._run.progress.turn = len(self._sending), len(self._waiting)
 
     def _hop(self, url: str, request: Request) -> Request:
         try:

@@ -55,10 +55,11 @@ def errors_reported() -> Iterator[None]:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_json))
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=json_value))
 
 
-def _json(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """What `json.dumps` does not know by itself: times, ids, dataclasses. Raises TypeError."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, uuid.UUID):

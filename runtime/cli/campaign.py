@@ -16,10 +16,11 @@ from catalog.campaigns.plan import plan as make_plan
 from catalog.campaigns.progress import Progress, WaitingItem, campaign_progress, waiting_items
 from catalog.campaigns.report import COUNTS, compare_runs, run_report
 from catalog.campaigns.spec import CampaignSpec, Schedule
+from catalog.campaigns.watching import Watched, watched
 from catalog.models import Campaign
 from crawlers.errors import CONSEQUENCES
 from runtime.adapters import adapter_facts
-from runtime.cli import _context
+from runtime.cli import _context, _schedules, _watch
 from runtime.cli._output import (
     BadOptionError,
     cell,
@@ -32,6 +33,7 @@ from runtime.cli._output import (
     table,
 )
 from runtime.cli._progress import follow, render
+from runtime.cli._schedules import ScheduleRow
 from workflows.client import WorkflowClient
 
 File = Annotated[Path, typer.Argument(help="The campaign file (YAML).", show_default=False)]
@@ -40,13 +42,15 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="A parameter of the file: name=value.", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For a machine.")]
+REMEDIES = {str(failure): consequence.remedy for failure, consequence in CONSEQUENCES.items()}
+"""What an operator can do about a failure class, by its code."""
 _START_PATIENCE_S = 120.0
 
 
 def register(app: typer.Typer) -> None:
     """Adds ``campaign`` and its commands."""
     group = typer.Typer(help="Campaigns: what is crawled, how gently, and when.", no_args_is_help=True)
-    for command in (validate, plan, apply, start, pause, resume, stop, cancel, show, report, watch, delete):
+    for command in (validate, plan, apply, start, pause, resume, stop, cancel, show, report, watch, schedules, delete):
         group.command()(command)
     group.command("list")(list_)
     app.add_typer(group, name="campaign")
@@ -183,7 +187,7 @@ def list_(as_json: AsJson = False) -> None:
             campaign.state,
             str(campaign.revision),
             cell(", ".join(summary["sources"])),
-            cell(_schedule_text(campaign)),
+            cell(_schedules.text_of(campaign)),
             moment(min(started, default=None)),
             cell(", ".join(f"{run.source} {run.state}" for run in runs)),
         )
@@ -217,7 +221,7 @@ def show(
             }
         )
     out = console()
-    out.print(cell(f"{campaign.name}: {campaign.state}, revision {campaign.revision}, {_schedule_text(campaign)}"))
+    out.print(cell(f"{campaign.name}: {campaign.state}, revision {campaign.revision}, {_schedules.text_of(campaign)}"))
     if starts:
         out.print("next starts: " + ", ".join(starts[:3]))
     out.print(render(progress) if progress.runs else "no runs yet")
@@ -237,10 +241,9 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Report one execution: counts, every bad URL with its remedy, durations."""
-    remedies = {str(failure): consequence.remedy for failure, consequence in CONSEQUENCES.items()}
     with errors_reported(), _context.open_context() as context, context.database.transaction() as session:
         campaign = repository.get(session, name)
-        result = run_report(session, campaign.id, trigger, remedies)
+        result = run_report(session, campaign.id, trigger, REMEDIES)
         difference = compare_runs(session, campaign.id, compare, result["trigger"]) if compare else None
     if as_json:
         return print_json({**result, "compared": difference} if difference else result)
@@ -250,19 +253,48 @@ def report(
 
 
 def watch(
-    name: Name,
+    name: Annotated[
+        str | None, typer.Argument(help="The campaign's name; without it all that is under way.", show_default=False)
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
-    as_json: AsJson = False,
+    interval: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="For a machine: one document a line.")] = False,
 ) -> None:
-    """Show the progress of the newest execution, live, until it ends."""
+    """Show sources while they are crawled: answers, latencies, queues, budgets, errors, and the next starts.
+
+    With NAME it ends with the runs; without, it goes on until Ctrl-C.
+    """
     with errors_reported(), _context.open_context() as context:
-        campaign = _get(context, name)
-        if once or as_json:
-            progress = _read(context, campaign, None)
-            return print_json(progress.to_json()) if as_json else console().print(render(progress, name))
-        if not _read(context, campaign, None).runs:
+        campaign = _get(context, name) if name else None
+
+        def read() -> tuple[Watched, list[ScheduleRow]]:
+            with context.database.transaction() as session:
+                seen = watched(session, [campaign.id] if campaign else (), REMEDIES)
+            return seen, [row for row in _schedules.read(context) if campaign is None or row.campaign == name]
+
+        if once:
+            seen, schedules = read()
+            if as_json:
+                return print_json(_watch.document(seen, schedules))
+            return console().print(_watch.render(seen, schedules, name))
+        if campaign is not None and not read()[0].sources:
             return typer.echo(f"{name} has no runs yet: `versions campaign start {name}`")
-        _follow(context, campaign, None)
+        try:
+            if as_json:
+                _watch.stream(read, interval_s=interval, for_ever=campaign is None)
+            else:
+                _watch.follow(console(), read, title=name, interval_s=interval, for_ever=campaign is None)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+def schedules(as_json: AsJson = False) -> None:
+    """List all campaigns by their next start."""
+    with errors_reported(), _context.open_context() as context:
+        rows = _schedules.read(context)
+    if as_json:
+        return print_json(rows)
+    console().print(_schedules.render(rows) if rows else "no campaigns yet: `versions campaign apply FILE`")
 
 
 def _load(file: Path, overrides: list[str] | None) -> CampaignSpec:
@@ -350,15 +382,6 @@ def _next_starts(context: _context.Context, campaign: Campaign) -> list[str]:
     except _context.WorkflowsUnreachableError:
         pass
     return [each.isoformat() for each in next_starts(Schedule.model_validate(schedule))]
-
-
-def _schedule_text(campaign: Campaign) -> str:
-    schedule = campaign.spec.get("schedule")
-    if not schedule:
-        return "started by hand"
-    if schedule.get("cron"):
-        return f"cron {schedule['cron']} {schedule.get('timezone') or 'UTC'}"
-    return f"every {duration(schedule['every'])}"
 
 
 def _summary(campaign: Campaign, runs: list[Any]) -> dict[str, Any]:

@@ -335,16 +335,53 @@ def test_report_and_watch(world: World) -> None:
     run_id = world.open_run()
     with world.database.transaction() as session:
         rows.incident(session, run_id, "gone", status=410)
-    assert "gone 1" in world.run("campaign", "watch", world.name, "--once").stdout
+    once = world.run("campaign", "watch", world.name, "--once").stdout
+    assert "gone ×1: Nothing to do" in once
+    assert "no worker tells of itself" in once
+    assert "2031-01-01" in once  # the next start stands in the same view
+    everything = world.json("campaign", "watch", "--once")
+    assert world.name in [source["campaign"] for source in everything["sources"]]
+    assert world.name in [row["campaign"] for row in everything["schedules"]]
     with world.database.transaction() as session:
         repository.finish_run(session, run_id, "finished")
     assert "finished" in world.run("campaign", "watch", world.name).stdout
+    (line,) = world.run("campaign", "watch", world.name, "--json").stdout.splitlines()
+    assert json.loads(line)["sources"][0]["errors"][0]["name"] == "gone"
     text = world.run("campaign", "report", world.name).stdout
     assert "gone ×1: Nothing to do: the site says" in text
     assert "(410, attempts 1)" in text
     data = world.json("campaign", "report", world.name, "--compare", f"t-{world.name}")
     assert data["incidents"] == {"gone": 1}
     assert data["compared"]["sources"][0]["broke"] == []
+
+
+def test_a_stream_has_a_document_a_line_until_the_runs_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.applied()
+    run_id = world.open_run()
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            with world.database.transaction() as session:
+                repository.finish_run(session, run_id, "finished")
+
+    monkeypatch.setattr("runtime.cli._watch.time.sleep", sleep)
+    lines = world.run("campaign", "watch", world.name, "--json", "--interval", "0.5").stdout.splitlines()
+    assert [json.loads(line)["finished"] for line in lines] == [False, False, True]
+    assert looks == [0.5, 0.5]
+
+
+def test_schedules_of_all_campaigns(world: World) -> None:
+    world.applied()
+    (row,) = [row for row in world.json("campaign", "schedules") if row["campaign"] == world.name]
+    assert row["starts"] == ["2031-01-01T00:00:00+00:00"]
+    assert row["from_record"] is False
+    world.unreachable = True
+    (row,) = [row for row in world.json("campaign", "schedules") if row["campaign"] == world.name]
+    assert row["from_record"] is True
+    assert len(row["starts"]) == 3
+    assert "(computed)" in world.run("campaign", "schedules").stdout
 
 
 def test_delete(world: World) -> None:

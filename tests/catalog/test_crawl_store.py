@@ -132,6 +132,7 @@ async def test_outcomes_move_the_frontier(database: Database) -> None:
     assert counters["counters"] == {
         "requests": 4, "pages": 2, "items": 1, "new": 1, "changed": 0, "unchanged": 0, "bytes": 15, "retries": 1,
         "discovered": 2, "latency_sum_s": 2.0, "latency_max_s": 1.5, "failures": {"gone": 1},
+        "statuses": {"200": 2, "410": 1, "429": 1}, "latency": [2, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0],
     }  # fmt: skip
 
 
@@ -164,7 +165,7 @@ async def test_a_repeated_commit_changes_nothing(database: Database) -> None:
         PageOutcome(a, 200, items=[item("k")], discovered=[request("c")], bytes_received=1),
         PageOutcome(b, None, incident=broken, retry_in_s=0.0),
     ]
-    tables = ("frontier_requests", "candidates", "crawl_incidents", "crawl_runs")
+    tables = ("frontier_requests", "candidates", "crawl_incidents", "crawl_runs", "crawl_buckets")
 
     def state() -> list[Any]:
         return [rows(database, f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]

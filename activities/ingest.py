@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import InterfaceError, OperationalError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -229,8 +230,27 @@ class IngestActivities:
 
     @activity.defn(name="settle")
     def settle(self, message: m.CandidateInput) -> m.SettleResult:
+        return self._settle(message.candidate_id)
+
+    @activity.defn(name="settle_silent")
+    def settle_silent(self, message: m.CandidatesInput) -> m.SettleSilentResult:
+        result = m.SettleSilentResult()
+        for candidate_id in message.candidate_ids:
+            activity.heartbeat()
+            settled = None
+            try:
+                settled = self._settle(candidate_id)
+            except (OperationalError, InterfaceError):  # the database is away: all of them wait for it
+                raise
+            except Exception:
+                # Its own workflow repeats it and says what is wrong with it; the others do not wait for that.
+                activity.logger.exception("candidate %s could not be settled among others", candidate_id)
+            result.candidates.append(m.SettledCandidate(candidate_id, settled))
+        return result
+
+    def _settle(self, candidate_id: str) -> m.SettleResult:
         with self._database.transaction() as session:
-            settled = settlement.settle(session, uuid.UUID(message.candidate_id))
+            settled = settlement.settle(session, uuid.UUID(candidate_id))
         return m.SettleResult(
             settled.state,
             _text(settled.case_id),

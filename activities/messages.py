@@ -152,6 +152,24 @@ class SettleResult:
 
 
 @dataclass
+class CandidatesInput:
+    candidate_ids: list[str] = field(default_factory=list)
+
+
+@dataclass
+class SettledCandidate:
+    """``settled``: None where it could not be settled here and now: a workflow of its own is to try again."""
+
+    candidate_id: str
+    settled: SettleResult | None = None
+
+
+@dataclass
+class SettleSilentResult:
+    candidates: list[SettledCandidate] = field(default_factory=list)
+
+
+@dataclass
 class ApplyDecisionInput:
     case_id: str
 

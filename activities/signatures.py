@@ -48,6 +48,12 @@ async def settle(message: m.CandidateInput) -> m.SettleResult:
 
 
 @activity.defn
+async def settle_silent(message: m.CandidatesInput) -> m.SettleSilentResult:
+    """Settles several candidates without audio, each in a transaction of its own."""
+    raise NotImplementedError
+
+
+@activity.defn
 async def apply_decision(message: m.ApplyDecisionInput) -> m.DecideResult:
     """Carries out a recorded decision, once."""
     raise NotImplementedError

@@ -62,6 +62,7 @@ def build_workers(client: Client, resources: Resources, threads: ThreadPoolExecu
             campaigns.set_run_state,
             campaigns.next_candidates,
             ingest.settle,
+            ingest.settle_silent,
             ingest.apply_decision,
             ingest.remind_moderators,
             ingest.expire_case,

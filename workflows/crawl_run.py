@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import messages as m
     from activities import signatures as a
     from workflows import policies
-    from workflows.ingest import IngestWorkflow
+    from workflows.ingest import IngestWorkflow, tell_to_look_again
     from workflows.names import ingest_workflow_id
     from workflows.search_attributes import CAMPAIGN, SOURCE
 
@@ -136,9 +136,7 @@ class CrawlRunWorkflow:
                 heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
                 retry_policy=policies.PATIENT,
             )
-            for candidate in found.candidates:
-                self._children[candidate.candidate_id] = asyncio.create_task(self._ingest(candidate))
-                self._started += 1
+            self._begin(found.candidates)
             if found.crawled and not found.candidates:
                 if not self._children:
                     return False
@@ -147,11 +145,43 @@ class CrawlRunWorkflow:
                 # Until a quarter is free: fewer, larger questions.
                 await self._wait_for_room(self._message.window - self._message.window // 4)
 
+    def _begin(self, candidates: list[m.CandidateRef]) -> None:
+        """A workflow for each candidate with audio; what needs a database only is settled together."""
+        silent = [each for each in candidates if not each.needs_audio]
+        if silent and workflow.patched("settle-silent"):
+            together = asyncio.create_task(self._settle_silent(silent))
+            self._children |= {each.candidate_id: together for each in silent}
+            self._started += 1
+            candidates = [each for each in candidates if each.needs_audio]
+        for candidate in candidates:
+            self._children[candidate.candidate_id] = asyncio.create_task(self._ingest(candidate))
+            self._started += 1
+
     async def _wait_for_room(self, room: int) -> None:
         await workflow.wait_condition(lambda: len(self._children) < room or self._ending is not None or self._paused)
 
     async def _drain(self) -> None:
         await workflow.wait_condition(lambda: not self._children)
+
+    async def _settle_silent(self, candidates: list[m.CandidateRef]) -> None:
+        """A workflow of its own costs a candidate more than its settlement: only one that has to wait gets it."""
+        result = await workflow.execute_activity(
+            a.settle_silent,
+            m.CandidatesInput([each.candidate_id for each in candidates]),
+            start_to_close_timeout=policies.SETTLE_TIMEOUT,
+            heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+            retry_policy=policies.PATIENT,
+        )
+        for one in result.candidates:
+            if one.settled is not None:
+                await tell_to_look_again(one.settled.look_again)
+        for one in result.candidates:
+            if one.settled is None or one.settled.state == "in_review":
+                waiting = m.CandidateRef(one.candidate_id, needs_audio=False)
+                self._children[one.candidate_id] = asyncio.create_task(self._ingest(waiting))
+                self._started += 1
+            elif self._children.pop(one.candidate_id, None) is not None:
+                self._ingested += 1
 
     async def _ingest(self, candidate: m.CandidateRef) -> None:
         detail = ""

@@ -61,7 +61,7 @@ class IngestWorkflow:
             retry_policy=policies.PATIENT,
         )
         self._case_id = settled.case_id
-        await self._tell_others(settled.look_again)
+        await tell_to_look_again(settled.look_again)
         return settled
 
     async def _tell_parent(self, candidate_id: str) -> None:
@@ -73,15 +73,6 @@ class IngestWorkflow:
             await workflow.get_external_workflow_handle(parent.workflow_id).signal("parked", candidate_id)
         except ApplicationError:  # the run is over: there is no window any more
             workflow.logger.info("the crawl run ended before its candidate was parked")
-
-    async def _tell_others(self, candidate_ids: list[str]) -> None:
-        """What we published is evidence for cases that wait."""
-        for candidate_id in candidate_ids:
-            other = workflow.get_external_workflow_handle(ingest_workflow_id(candidate_id))
-            try:
-                await other.signal("look_again")
-            except ApplicationError:  # it does not wait any more, or the reconciler will start it anew
-                workflow.logger.info("candidate %s does not wait any more", candidate_id)
 
     async def _wait_for_end(self, candidate_id: str, settled: m.SettleResult) -> str:
         started = workflow.now()
@@ -137,7 +128,7 @@ class IngestWorkflow:
                 start_to_close_timeout=policies.DATABASE_TIMEOUT,
                 retry_policy=policies.PATIENT,
             )
-            await self._tell_others(outcome.look_again)
+            await tell_to_look_again(outcome.look_again)
         finally:
             self._deciding -= 1
         if outcome.state != "in_review":
@@ -150,3 +141,13 @@ class IngestWorkflow:
             raise ApplicationError("case_id is missing", type="bad_decision")
         if self._case_id is not None and message.case_id != self._case_id:
             raise ApplicationError(f"the open case is {self._case_id}", type="case_changed")
+
+
+async def tell_to_look_again(candidate_ids: list[str]) -> None:
+    """What was published is evidence for cases that wait."""
+    for candidate_id in candidate_ids:
+        other = workflow.get_external_workflow_handle(ingest_workflow_id(candidate_id))
+        try:
+            await other.signal("look_again")
+        except ApplicationError:  # it does not wait any more, or the reconciler will start it anew
+            workflow.logger.info("candidate %s does not wait any more", candidate_id)

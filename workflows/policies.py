@@ -14,6 +14,9 @@ PATIENT = RetryPolicy(
 DATABASE_TIMEOUT = timedelta(seconds=15)
 """One transaction. Also how long a killed worker's step stays unnoticed."""
 
+SETTLE_TIMEOUT = timedelta(minutes=5)
+"""A window of candidates, one transaction each; it heartbeats after each."""
+
 MEDIA_TIMEOUT = timedelta(minutes=30)
 CRAWL_TIMEOUT = timedelta(days=30)
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)

@@ -48,6 +48,10 @@ async def record(client: Client) -> None:
         await reviewed.execute_update(IngestWorkflow.decide, m.DecideInput(case))
         await reviewed.result()
         await save("ingest_decided", reviewed)
+    world = World(total=9, doubtful=1, stubborn=2, audio=False)
+    async with running(client, world, window=4) as handle:
+        await handle.result()
+        await save("crawl_run_silent", handle)
     world = World(total=4, endless=True)
     async with running(client, world, window=3) as handle:
         await until(lambda: len(world.settled) == 4)
@@ -68,6 +72,7 @@ async def record(client: Client) -> None:
         world.open_crawl_runs, world.next_candidates, world.settle, world.set_run_state, world.give_up,
     ]  # fmt: skip
     async with (
+        Worker(client, task_queue=m.MEDIA_QUEUE, activities=[world.fetch_and_fingerprint]),
         Worker(client, task_queue=m.CONTROL_QUEUE, workflows=WORKFLOWS, workflow_runner=RUNNER, activities=activities),
         Worker(client, task_queue=m.crawl_queue("test"), activities=[world.crawl]),
     ):

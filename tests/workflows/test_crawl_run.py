@@ -18,15 +18,20 @@ from temporalio.worker import Replayer, Worker
 from activities import messages as m
 from runtime.temporal import RUNNER, WORKFLOWS
 from workflows.crawl_run import CrawlRunWorkflow
-from workflows.names import crawl_run_workflow_id
+from workflows.names import crawl_run_workflow_id, ingest_workflow_id
 
 
 @dataclass
 class World:
-    """The crawl finds ``total`` candidates; the first ``doubtful`` of them need a moderator."""
+    """The crawl finds ``total`` candidates; the first ``doubtful`` of them need a moderator.
+
+    ``stubborn``: so many are not settled together with others.
+    """
 
     total: int
     doubtful: int = 0
+    stubborn: int = 0
+    audio: bool = True
     endless: bool = False
     bad_seed: bool = False
     found: list[str] = field(default_factory=list)
@@ -38,6 +43,7 @@ class World:
     busy: int = 0
     busiest: int = 0
     crawled: bool = False
+    together: list[int] = field(default_factory=list)
 
     @activity.defn
     async def open_crawl_runs(self, message: m.OpenRunsInput) -> m.OpenRunsResult:
@@ -67,9 +73,22 @@ class World:
             done = {*self.settled, *self.in_review, *message.exclude}
             todo = [each for each in self.found if each not in done][: message.limit]
             if todo or crawled:
-                return m.NextCandidatesResult([m.CandidateRef(each, False) for each in todo], crawled)
+                return m.NextCandidatesResult([m.CandidateRef(each, self.audio) for each in todo], crawled)
             await asyncio.sleep(0.05)
         return m.NextCandidatesResult()
+
+    @activity.defn
+    async def fetch_and_fingerprint(self, message: m.CandidateInput) -> m.MediaResult:
+        return m.MediaResult("ready")
+
+    @activity.defn
+    async def settle_silent(self, message: m.CandidatesInput) -> m.SettleSilentResult:
+        self.together.append(len(message.candidate_ids))
+        answers = []
+        for each in message.candidate_ids:
+            stubborn = self.found.index(each) < self.stubborn
+            answers.append(m.SettledCandidate(each, None if stubborn else await self.settle(m.CandidateInput(each))))
+        return m.SettleSilentResult(answers)
 
     @activity.defn
     async def settle(self, message: m.CandidateInput) -> m.SettleResult:
@@ -100,8 +119,12 @@ class World:
 @contextlib.asynccontextmanager
 async def running(client: Client, world: World, **options: int) -> AsyncIterator[WorkflowHandle[CrawlRunWorkflow, str]]:
     run_id = str(uuid.uuid4())
-    activities = [world.next_candidates, world.settle, world.apply_decision, world.set_run_state, world.give_up]
+    activities = [
+        world.next_candidates, world.settle, world.settle_silent, world.apply_decision, world.set_run_state,
+        world.give_up,
+    ]  # fmt: skip
     async with (
+        Worker(client, task_queue=m.MEDIA_QUEUE, activities=[world.fetch_and_fingerprint]),
         Worker(client, task_queue=m.CONTROL_QUEUE, workflows=WORKFLOWS, workflow_runner=RUNNER, activities=activities),
         Worker(
             client,
@@ -154,6 +177,25 @@ async def test_candidates_in_review_do_not_hold_the_window(client: Client) -> No
     assert len(world.in_review) == 6
     assert progress.parked == 6
     assert progress.ingested == 12
+
+
+async def test_silent_candidates_are_settled_together(client: Client) -> None:
+    """Only those that wait for a moderator, or could not be settled among others, have a workflow of their own."""
+    world = World(total=40, audio=False, doubtful=2, stubborn=3)
+    async with running(client, world, window=8) as handle:
+        assert await handle.result() == "finished"
+        progress = await handle.query(CrawlRunWorkflow.progress)
+        children = [
+            event.start_child_workflow_execution_initiated_event_attributes.workflow_id
+            for event in (await handle.fetch_history()).events
+            if event.HasField("start_child_workflow_execution_initiated_event_attributes")
+        ]
+    assert children == [ingest_workflow_id(each) for each in world.found[:3]]
+    assert sorted([*world.settled, *world.in_review]) == sorted(world.found)
+    assert (progress.ingested, progress.parked) == (40, 2)
+    assert sum(world.together) == 40
+    assert max(world.together) <= 8
+    await replays(handle)
 
 
 async def test_pause_resume_and_stop(client: Client) -> None:

@@ -71,10 +71,11 @@ class CampaignActivities:
                 .where(Candidate.crawl_run_id == run_id, to_be_ingested())
                 .where(Candidate.id.not_in([uuid.UUID(each) for each in message.exclude]))
                 .order_by(Candidate.id)
-                .limit(message.limit)
+                .limit(message.limit + message.silent)
             )
             found = [m.CandidateRef(str(candidate_id), bool(audio)) for candidate_id, audio in session.execute(query)]
-            return m.NextCandidatesResult(found, crawled)
+            beyond = [each for each in found[message.limit :] if not each.needs_audio]
+            return m.NextCandidatesResult(found[: message.limit] + beyond, crawled)
 
 
 def to_be_ingested() -> ColumnElement[bool]:

@@ -78,10 +78,14 @@ class CrawlResult:
 
 @dataclass
 class NextCandidatesInput:
-    """``exclude``: candidates whose ingest is under way; ``wait_s``: how long to wait for some during the crawl."""
+    """``exclude``: candidates whose ingest is under way; ``wait_s``: how long to wait for some during the crawl.
+
+    ``silent``: so many without audio may come beyond the limit, since they are settled together.
+    """
 
     crawl_run_id: str
     limit: int
+    silent: int = 0
     exclude: list[str] = field(default_factory=list)
     wait_s: float = 15.0
 

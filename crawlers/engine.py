@@ -24,6 +24,7 @@ from crawlers.scrapy_parts.spider import AdapterSpider
 
 STOP_CHECK_S = 0.2
 SHUTDOWN_S = 20.0
+AFTER_KILL_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ async def crawl(
         watch_task.cancel()
         if not (scrapy_task.done() and writer_task.done()):
             run.abort()
-            await _uninterrupted(_shut_down(scrapy_task, writer_task))
+            await _uninterrupted(_shut_down(run, scrapy_task, writer_task))
     if run.error is not None:
         raise run.error
     return run.exhausted
@@ -94,9 +95,13 @@ async def _watch(run: Run, stop: StopSignal) -> None:
     run.stop()
 
 
-async def _shut_down(scrapy_task: asyncio.Task[None], writer_task: asyncio.Task[None]) -> None:
+async def _shut_down(run: Run, scrapy_task: asyncio.Task[None], writer_task: asyncio.Task[None]) -> None:
     writer_task.cancel()
     _, late = await asyncio.wait({scrapy_task, writer_task}, timeout=SHUTDOWN_S)
+    if late and run.handler is not None:
+        # A browser that does not answer holds up whoever waits for its answer; without it they go on.
+        await run.handler.kill_browser()
+        _, late = await asyncio.wait(late, timeout=AFTER_KILL_S)
     for task in late:
         logger.error("%s does not end", task.get_name())
         task.cancel()

@@ -113,14 +113,10 @@ def _runs(key: str) -> list[str]:
 
 
 def _near(session: Session, key: str) -> Sequence[uuid.UUID]:
-    """Songs whose key is similar, by trigrams; the threshold is set for this query only."""
-    setting = "pg_trgm.similarity_threshold"
-    # In one statement: the old value is read before the new one is set (a list is evaluated from left to right).
-    before, _ = session.execute(
-        select(func.current_setting(setting, True), func.set_config(setting, str(th.NEAR_TRIGRAM), True))
-    ).one()
+    """Songs whose key is similar, by trigrams; their threshold stands until the end of the transaction."""
+    session.execute(select(func.set_config("pg_trgm.similarity_threshold", str(th.NEAR_TRIGRAM), True)))
     similarity = func.max(func.similarity(SongTitle.key, key))
-    rows = session.scalars(
+    return session.scalars(
         select(SongTitle.song_id)
         .join(Song)
         .where(SongTitle.key.op("%")(key), Song.deleted_at.is_(None))
@@ -128,8 +124,6 @@ def _near(session: Session, key: str) -> Sequence[uuid.UUID]:
         .order_by(similarity.desc(), func.min(SongTitle.key), SongTitle.song_id)
         .limit(th.NEAR_LIMIT)
     ).all()
-    session.execute(select(func.set_config(setting, before or "0.3", True)))
-    return rows
 
 
 def _sharing_artists(session: Session, subject: Subject, keys: Sequence[str]) -> set[uuid.UUID]:

@@ -230,7 +230,9 @@ def suggestion_target(suggestion: dict[str, Any]) -> dict[str, Any]:
 
 def find_proposals(session: Session, candidate: Candidate, subject: Subject) -> list[Proposal]:
     """Asks both identity questions."""
-    fingerprint = session.scalar(select(AudioFingerprint).where(AudioFingerprint.candidate_id == candidate.id))
+    fingerprint = None
+    if candidate.audio_sha256 is not None:  # heard
+        fingerprint = session.scalar(select(AudioFingerprint).where(AudioFingerprint.candidate_id == candidate.id))
     result: list[Proposal] = []
     if fingerprint is not None:
         items = items_from_bytes(fingerprint.items)

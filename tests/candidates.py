@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -57,6 +58,7 @@ def add(make_run: Callable[..., CrawlRun]) -> Callable[..., Candidate]:
             duration_s=duration,
             crawl_run_id=run.id,
             state="fingerprinted" if items is not None else "discovered",
+            audio_sha256=None if items is None else hashlib.sha256(fingerprint_bytes(items)).hexdigest(),
             audio={"codec": "mp3", "bit_rate": 128000},
         )
         session.add(candidate)

@@ -21,6 +21,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.names import ingest_workflow_id
     from workflows.search_attributes import CAMPAIGN, SOURCE
 
+SILENT_BATCH = 48
+"""Candidates without audio that are settled together beyond the window: about a second's work, when nothing waits."""
+
 
 @workflow.defn(name="CrawlRunWorkflow")
 class CrawlRunWorkflow:
@@ -130,6 +133,7 @@ class CrawlRunWorkflow:
                 m.NextCandidatesInput(
                     self._message.crawl_run_id,
                     limit=self._message.window - len(self._children),
+                    silent=0 if self._children else SILENT_BATCH,
                     exclude=[*self._children, *self._parked],
                 ),
                 start_to_close_timeout=policies.POLL_TIMEOUT,

@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import psutil
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 from scrapy.core.downloader.handlers._base_http import BaseHttpDownloadHandler
@@ -204,6 +205,21 @@ class ChromiumHandler(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
             _log.warning("closing the browser failed: %s", error)
         finally:
             await self._proxy.close()
+
+    async def kill(self) -> None:
+        """Kills this crawl's browser, which is told from those of other crawls by its proxy."""
+        ours = f"--proxy-server={self._proxy.url}"
+        await asyncio.to_thread(_kill_children, ours)
+        await self._proxy.close()
+
+
+def _kill_children(argument: str) -> None:
+    """Kills the descendants of this process that were started with this argument."""
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if argument in child.cmdline():
+                _log.warning("killing browser process %d, which did not close", child.pid)
+                child.kill()
 
 
 def _is_document(request: BrowserRequest, page: Page) -> bool:

@@ -196,6 +196,11 @@ class PageHandler(BaseDownloadHandler):
             return RobotsAnswer(response.status, response.body, retry_after_s(wait))
         return RobotsAnswer(404, b"")  # RFC 9309, 2.3.1.2: too many redirects count as no robots.txt
 
+    async def kill_browser(self) -> None:
+        """Ends the browser without asking it, where `close` does not come to its end."""
+        if self._browser is not None:
+            await self._browser.kill()
+
     async def close(self) -> None:
         """Closes connections and browser. May be called again."""
         if self._closed:

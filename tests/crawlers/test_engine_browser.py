@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from crawlers import engine
 from crawlers.browser import find_chromium, launch_options
 from crawlers.errors import FailureClass as F
 from tests.crawlers.conftest import Bench
@@ -91,7 +92,6 @@ async def test_a_program_that_is_no_browser(rendered: Bench, monkeypatch: pytest
 
 
 @pytest.mark.browser
-@pytest.mark.skip(reason="known fault: cancelled on a busy machine, Chromium may be left running")
 @chromium
 async def test_cancel_closes_the_browser(rendered: Bench) -> None:
     task = asyncio.create_task(rendered.run("/hang", "/script"))
@@ -101,6 +101,25 @@ async def test_cancel_closes_the_browser(rendered: Bench) -> None:
     async with asyncio.timeout(20):
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+@pytest.mark.browser
+@chromium
+async def test_a_browser_that_does_not_close_is_killed(rendered: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crawlers.scrapy_parts.chromium import ChromiumHandler
+
+    async def never(handler: ChromiumHandler) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(ChromiumHandler, "close", never)
+    monkeypatch.setattr(engine, "SHUTDOWN_S", 0.5)
+    monkeypatch.setattr(engine, "AFTER_KILL_S", 0.5)
+    task = asyncio.create_task(rendered.run("/hang"))
+    while not rendered.site.hits["/hang"]:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_without_a_browser_it_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -252,12 +252,6 @@ def test_the_limit_and_the_order(catalog: Catalog) -> None:
     assert proposals == propose(catalog.session, item("Barley Moon", Credit("Band C")), limit=3)
 
 
-def test_the_trigram_threshold_of_the_session_is_left_alone(catalog: Catalog) -> None:
-    catalog.session.execute(text("SET LOCAL pg_trgm.similarity_threshold = 0.37"))
-    propose(catalog.session, item("Калинка"))
-    assert catalog.session.scalar(text("SHOW pg_trgm.similarity_threshold")) == "0.37"
-
-
 def test_a_title_that_hundreds_have_still_finds_the_artists_song(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

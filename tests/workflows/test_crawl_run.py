@@ -183,7 +183,7 @@ async def test_candidates_in_review_do_not_hold_the_window(client: Client) -> No
 
 async def test_silent_candidates_are_settled_together(client: Client) -> None:
     """Only those that wait for a moderator, or could not be settled among others, have a workflow of their own."""
-    world = World(total=40, audio=False, doubtful=2, stubborn=3)
+    world = World(total=40, audio=False, doubtful=2, stubborn=3, found=[str(uuid.uuid4()) for _ in range(40)])
     async with running(client, world, window=8) as handle:
         assert await handle.result() == "finished"
         progress = await handle.query(CrawlRunWorkflow.progress)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +13,11 @@ from sqlalchemy.orm import Session
 
 from catalog.campaigns import repository
 from catalog.campaigns.errors import RunNotFoundError
-from catalog.campaigns.progress import RunProgress, campaign_progress
-from catalog.models import Campaign, Candidate, CrawlIncident, CrawlRun, FrontierRequest
+from catalog.campaigns.progress import RunProgress, campaign_progress, waiting_items
+from catalog.models import Campaign, Candidate, CrawlIncident, CrawlRun, FrontierRequest, PolitenessGroup
+from catalog.repositories.crawl_series import Bucket, percentile_s, series
 
+MAX_WAITING = 500
 MAX_LISTED = 1000
 """URLs or items listed per class; the counts are always whole."""
 
@@ -49,7 +52,10 @@ def run_report(
     campaign = session.get_one(Campaign, campaign_id)
     trigger, runs = _execution(session, campaign, trigger_key)
     progress = {each.run_id: each for each in campaign_progress(session, [run.id for run in runs]).runs}
-    sources = [_source(session, run, progress[run.id], remedies or {}) for run in runs]
+    course = series(session, [run.id for run in runs])
+    sources = [_source(session, run, progress[run.id], course[run.id], remedies or {}) for run in runs]
+    waiting = waiting_items(session, campaign_id, MAX_WAITING)
+    ids = {run.id for run in runs}
     started = min((run.started_at for run in runs if run.started_at), default=None)
     finished = max((run.finished_at for run in runs if run.finished_at), default=None)
     ended = all(each.final for each in progress.values())
@@ -65,6 +71,8 @@ def run_report(
         "incidents": _sum_by(sources, "incidents", "class"),
         "failures": _sum_by(sources, "candidates", "reason"),
         "sources": sources,
+        "waiting": [_plain(asdict(item)) for item in waiting.items if item.run_id in ids],
+        "waiting_more": waiting.next_cursor is not None,
     }
 
 
@@ -118,7 +126,9 @@ def _execution(session: Session, campaign: Campaign, trigger_key: str | None) ->
     return trigger, runs
 
 
-def _source(session: Session, run: CrawlRun, progress: RunProgress, remedies: Mapping[str, str]) -> dict[str, Any]:
+def _source(
+    session: Session, run: CrawlRun, progress: RunProgress, course: Sequence[Bucket], remedies: Mapping[str, str]
+) -> dict[str, Any]:
     counters = run.counters
     requests = _answered(progress)
     delay = float(run.spec.get("politeness", {}).get("delay") or 0.0)
@@ -144,6 +154,13 @@ def _source(session: Session, run: CrawlRun, progress: RunProgress, remedies: Ma
             "rate_per_s": _rate(requests, _seconds(run.started_at, run.crawled_at or end)),
         },
         "items": {name: int(counters.get(name, 0)) for name in ("items", "new", "changed", "unchanged")},
+        "statuses": dict(sorted(counters.get("statuses", {}).items())),
+        "latency": {
+            "p50_s": percentile_s(counters.get("latency", ()), 0.5),
+            "p95_s": percentile_s(counters.get("latency", ()), 0.95),
+        },
+        "series": [_bucket(bucket) for bucket in course],
+        "groups": _groups(session, course, _seconds(run.started_at, end)),
         "incidents": _incidents(session, run.id, remedies),
         "candidates": _failures(session, run.id, remedies),
         "politeness": {
@@ -155,6 +172,38 @@ def _source(session: Session, run: CrawlRun, progress: RunProgress, remedies: Ma
             "waited_s": counters.get("waited_s"),
             "delayed_requests": _delayed(session, run.id),
         },
+    }
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _iso(value) if isinstance(value, datetime) else str(value) if isinstance(value, uuid.UUID) else value
+        for name, value in values.items()
+    }
+
+
+def _bucket(bucket: Bucket) -> dict[str, Any]:
+    return {**asdict(bucket), "started_at": _iso(bucket.started_at)}
+
+
+def _groups(session: Session, course: Sequence[Bucket], crawl_s: float | None) -> dict[str, dict[str, Any]]:
+    """By server group, the busiest first: requests, its delay as it is now, the share of the allowed rate."""
+    requests: dict[str, int] = {}
+    for bucket in course:
+        for group, count in bucket.groups.items():
+            requests[group] = requests.get(group, 0) + count
+    delays: dict[str, float] = {
+        group.server_group: group.delay_s
+        for group in session.scalars(select(PolitenessGroup).where(PolitenessGroup.server_group.in_(requests)))
+    }
+    covered_s = crawl_s or sum(bucket.width_s for bucket in course)
+    return {
+        group: {
+            "requests": count,
+            "delay_s": delays.get(group),
+            "used": round(count * delays[group] / covered_s, 3) if delays.get(group) and covered_s else None,
+        }
+        for group, count in sorted(requests.items(), key=lambda pair: (-pair[1], pair[0]))
     }
 
 

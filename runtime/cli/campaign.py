@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
+from sqlalchemy.orm import Session
 
 from catalog.campaigns import repository
 from catalog.campaigns.files import load
@@ -34,6 +36,7 @@ from runtime.cli._output import (
 )
 from runtime.cli._progress import follow, render
 from runtime.cli._schedules import ScheduleRow
+from runtime.report import render as render_report
 from workflows.client import WorkflowClient
 
 File = Annotated[Path, typer.Argument(help="The campaign file (YAML).", show_default=False)]
@@ -231,25 +234,49 @@ def show(
 
 
 def report(
-    name: Name,
+    name: Annotated[str, typer.Argument(help="The campaign's name, or the id of a crawl run.", show_default=False)],
     trigger: Annotated[
         str | None, typer.Option(help="Which execution; default: the newest.", show_default=False)
     ] = None,
     compare: Annotated[
         str | None, typer.Option(help="Show what changed since this execution.", show_default=False)
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write it as one HTML file with charts.", dir_okay=False, show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Report one execution: counts, every bad URL with its remedy, durations."""
-    with errors_reported(), _context.open_context() as context, context.database.transaction() as session:
-        campaign = repository.get(session, name)
-        result = run_report(session, campaign.id, trigger, REMEDIES)
-        difference = compare_runs(session, campaign.id, compare, result["trigger"]) if compare else None
+    """Report one execution: counts, every bad URL with its remedy, durations, what waits for whom."""
+    with errors_reported():
+        with _context.open_context() as context, context.database.transaction() as session:
+            campaign, of_run = _campaign_or_run(session, name)
+            result = run_report(session, campaign.id, trigger or of_run, REMEDIES)
+            difference = compare_runs(session, campaign.id, compare, result["trigger"]) if compare else None
+        if html is not None:
+            _write(html, render_report(result))
     if as_json:
         return print_json({**result, "compared": difference} if difference else result)
+    if html is not None:
+        return typer.echo(f"{html}: written")
     _print_report(result)
     if difference:
         _print_comparison(difference)
+
+
+def _campaign_or_run(session: Session, name: str) -> tuple[Campaign, str | None]:
+    """The campaign of this name; or of this run, and the key of the run's execution."""
+    try:
+        run = repository.get_run(session, uuid.UUID(name))
+    except ValueError:
+        return repository.get(session, name), None
+    return session.get_one(Campaign, run.campaign_id), run.trigger_key
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadOptionError(f"--html {path}: {error.strerror}") from None
 
 
 def watch(

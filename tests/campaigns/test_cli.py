@@ -353,6 +353,13 @@ def test_report_and_watch(world: World) -> None:
     data = world.json("campaign", "report", world.name, "--compare", f"t-{world.name}")
     assert data["incidents"] == {"gone": 1}
     assert data["compared"]["sources"][0]["broke"] == []
+    assert world.json("campaign", "report", str(run_id))["trigger"] == data["trigger"]
+    assert "[run_not_found]" in world.run("campaign", "report", str(uuid.uuid4()), status=2).stderr
+    page = world.file.with_name("report.html")
+    world.run("campaign", "report", world.name, "--html", str(page))
+    assert "Nothing to do: the site says" in page.read_text()
+    nowhere = world.run("campaign", "report", world.name, "--html", "/nowhere/x.html", status=2)
+    assert "--html /nowhere/x.html: No such file" in nowhere.stderr
 
 
 def test_a_stream_has_a_document_a_line_until_the_runs_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from runtime.connections import Connections
 from runtime.embedded import postgres, s3, state
 from runtime.embedded.parts import default_parts
 from runtime.embedded.supervisor import Supervisor
+from tests.media.synth import render, write_wav
 from tests.runtime.conftest import gone, popen_versions, settings, versions, versions_process, wait_for, web_part
 
 pytestmark = pytest.mark.stack
@@ -224,6 +225,35 @@ def test_an_external_database_leaves_the_embedded_one_out(tmp_path: Path, databa
         # Another process that was not told the address finds it through the stack.
         assert Connections.load(settings(data_dir), need=["postgres"]).database_url == database_url
     assert not (data_dir / "postgres").exists()
+
+
+def test_a_stack_whose_servers_are_all_elsewhere_takes_music_in(data_dir: Path, tmp_path: Path) -> None:
+    where = _where(data_dir)
+    outside = {
+        "DATABASE_URL": where.database_url,
+        "TEMPORAL_ADDRESS": where.temporal_address,
+        "S3_ENDPOINT": where.s3_endpoint,
+        "S3_ACCESS_KEY": where.s3_access_key,
+        "S3_SECRET_KEY": where.s3_secret_key,
+        "S3_BUCKET": "elsewhere",
+    }
+    music = tmp_path / "music"
+    music.mkdir()
+    write_wav(music / "sound.wav", render(70, 30))
+    mine = tmp_path / "data"
+    started = versions(mine, "up", "--detach", "--only", "postgres,temporal,s3,worker", **outside)
+    assert started.returncode == 0, started.stderr
+    try:
+        parts = json.loads(versions(mine, "status", "--json", **outside).stdout)["parts"]
+        assert {part["name"] for part in parts if part["external"]} == {"postgres", "temporal", "s3"}
+        taken = versions_process(mine, "ingest", str(music), "--json", **outside)
+        assert taken.returncode == 0, taken.stderr
+        assert json.loads(taken.stdout)["new_versions"] == 1
+    finally:
+        versions(mine, "down", **outside)
+    store = _store(data_dir)
+    assert store.bucket_exists("elsewhere")
+    assert not [name for name in ("postgres", "temporal", "s3") if (mine / name).exists()]
 
 
 def test_an_external_database_that_does_not_answer_is_named(tmp_path: Path) -> None:

@@ -6,12 +6,16 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy.orm import Session
 
 from adapters.contract import PageRequest, RecordingItem
+from catalog.database import Database
+from catalog.repositories import page_history
 from catalog.repositories.crawl_store import (
     CandidateRow,
     CrawlRunStore,
@@ -20,15 +24,19 @@ from catalog.repositories.crawl_store import (
     OutcomeRow,
     SnapshotRow,
 )
+from catalog.repositories.page_history import KnownRow, VisitRow
 from catalog.repositories.politeness import PolitenessRepository
 from crawlers import warc
 from crawlers.errors import CONSEQUENCES
+from crawlers.history import BodyPlace, KnownPage, Link
 from crawlers.politeness import penalty_s
 from crawlers.ports import Claim, NotNow, Observed, PageOutcome, Permit, QueuedRequest, SnapshotRecord, SnapshotRef
 from crawlers.urls import server_group
 
 RETRYABLE_REASONS = tuple(sorted(failure.value for failure, what in CONSEQUENCES.items() if what.retry))
 """Failed candidates with these reasons are tried again by the next run."""
+
+T = TypeVar("T")
 
 _UNBUDGETED_S = 1.0
 """How long a group without delay is left alone by the database, in seconds."""
@@ -60,7 +68,11 @@ class PostgresCrawlStore:
         rows = await asyncio.to_thread(self._store.take, limit, exclude)
         return [
             QueuedRequest(
-                row.request_key, PageRequest(row.url, row.kind, row.priority, row.context), row.depth, row.attempts
+                row.request_key,
+                PageRequest(row.url, row.kind, row.priority, row.context),
+                row.depth,
+                row.attempts,
+                _known_page(row.known),
             )
             for row in rows
         ]
@@ -96,7 +108,42 @@ class WarcSnapshotStore:
         key = f"warc/{self._source}/{day}/{self._crawl_run_id}-{uuid.uuid4()}.warc.gz"
         self._store.add_object(key, kind="warc", size=len(data))
         self._objects.put_bytes(key, data, "application/warc")
-        return [SnapshotRef(key, place.offset, place.length, place.digest) for place in places]
+        return [
+            SnapshotRef(key, place.offset, place.length, place.digest, record.repeats, place.date)
+            for place, record in zip(places, records, strict=True)
+        ]
+
+
+class PostgresHistory:
+    """A `crawlers.history.CrawlHistory`."""
+
+    def __init__(self, database: Database, crawl_run_id: uuid.UUID, source: str) -> None:
+        self._database = database
+        self._run = crawl_run_id
+        self._source = source
+
+    async def unchanged_items(self, digests: Mapping[str, str]) -> set[str]:
+        """Those of these items (source key, digest) that are known as they are."""
+        return await self._ask(lambda session: page_history.unchanged_items(session, self._source, digests))
+
+    async def known_pages(self, request_keys: Sequence[str]) -> set[str]:
+        """Those of these requests that were read in an earlier run."""
+        return await self._ask(lambda session: page_history.known_pages(session, self._source, request_keys))
+
+    async def list_was_walked(self) -> bool:
+        """Whether an earlier run saw the lists of this source to their end."""
+        return await self._ask(lambda session: page_history.list_was_walked(session, self._source, self._run))
+
+    async def fruitless(self) -> Mapping[str, tuple[int, bool]]:
+        """Of this run: URL patterns with the pages that brought no item, and whether that was reported as a trap."""
+        return await self._ask(lambda session: page_history.fruitless(session, self._run))
+
+    async def _ask(self, question: Callable[[Session], T]) -> T:
+        def ask() -> T:
+            with self._database.transaction() as session:
+                return question(session)
+
+        return await asyncio.to_thread(ask)
 
 
 @dataclass(slots=True)
@@ -213,22 +260,97 @@ def _outcome_row(outcome: PageOutcome) -> OutcomeRow:
         incident=None
         if incident is None
         else IncidentRow(
-            incident.url, incident.failure.value, incident.detail, incident.status, incident.attempts, incident.final
+            incident.url,
+            incident.failure.value,
+            incident.detail,
+            incident.status,
+            incident.attempts,
+            incident.final,
+            incident.final and CONSEQUENCES[incident.failure].gone,
         ),
         retry_in_s=outcome.retry_in_s,
         snapshot=None
         if snapshot is None
-        else SnapshotRow(snapshot.object_key, snapshot.offset, snapshot.length, snapshot.digest),
+        else SnapshotRow(
+            snapshot.object_key,
+            snapshot.offset,
+            snapshot.length,
+            snapshot.digest,
+            None if snapshot.body is None else (snapshot.body.object_key, snapshot.body.offset, snapshot.body.length),
+        ),
         bytes_received=outcome.bytes_received,
         latency_s=outcome.latency_s,
         wait_reason=None if outcome.postponed is None else outcome.postponed.reason,
         waiting_on=None if outcome.postponed is None else outcome.postponed.waiting_on,
         server_group=_group(outcome),
+        depth=outcome.queued.depth,
+        visit=_visit_row(outcome),
+        fruitless=outcome.fruitless,
+        trap_reported=outcome.trap_reported,
+    )
+
+
+def _visit_row(outcome: PageOutcome) -> VisitRow | None:
+    visit, snapshot = outcome.visit, outcome.snapshot
+    if visit is None:
+        return None
+    body = None
+    if snapshot is not None:
+        place = snapshot.body or BodyPlace(
+            snapshot.object_key, snapshot.offset, snapshot.length, outcome.final_url, snapshot.date
+        )
+        body = (place.object_key, place.offset, place.length, place.url, place.date)
+    return VisitRow(
+        visit.rule,
+        visit.unchanged,
+        visit.asked,
+        visit.etag,
+        visit.last_modified,
+        visit.lastmod,
+        visit.digest,
+        None if visit.links is None else [_link(link) for link in visit.links],
+        visit.ends_list,
+        body,
+    )
+
+
+def _link(link: Link) -> dict[str, Any]:
+    """Without what most links have in common: there may be thousands of them in a row."""
+    result: dict[str, Any] = {"request_key": link.request_key, "url": link.url, "kind": link.kind}
+    if link.priority:
+        result["priority"] = link.priority
+    if link.context:
+        result["context"] = dict(link.context)
+    if link.deeper != 1:
+        result["deeper"] = link.deeper
+    return result
+
+
+def _known_page(row: KnownRow | None) -> KnownPage | None:
+    if row is None:
+        return None
+    body = None
+    if row.body_object_key and row.body_offset is not None and row.body_length is not None:
+        body = BodyPlace(row.body_object_key, row.body_offset, row.body_length, row.body_url or "", row.body_date or "")
+    return KnownPage(
+        rule=row.rule,
+        digest=row.digest,
+        read_at=row.read_at,
+        checked_at=row.checked_at,
+        due_at=row.due_at,
+        etag=row.etag,
+        last_modified=row.last_modified,
+        lastmod=row.lastmod,
+        items=row.items,
+        links=row.links,
+        body=body,
     )
 
 
 def _group(outcome: PageOutcome) -> str:
-    """The server group that answered; empty where nobody was asked (a file, a URL that was refused)."""
+    """The server group that answered; empty where nobody was asked (a file, a refused URL, a known page)."""
+    if outcome.visit is not None and not outcome.visit.asked:
+        return ""
     if outcome.status is None and outcome.incident is not None and not outcome.incident.attempts:
         return ""
     try:

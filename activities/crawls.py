@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities import messages as m
-from activities.crawl_ports import PostgresCrawlStore, WarcSnapshotStore
+from activities.crawl_ports import PostgresCrawlStore, PostgresHistory, WarcSnapshotStore
 from activities.heartbeats import with_heartbeats
 from activities.resources import Resources
 from adapters.contract import Adapter, Engine, UnknownAdapterError, get_adapter
@@ -22,6 +23,7 @@ from crawlers.engine import crawl as crawl_pages
 from crawlers.errors import CONSEQUENCES
 from crawlers.files import crawl_files
 from crawlers.guard import AddressGuard
+from crawlers.history import RevisitPolicy
 from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress
 
 RETRIED_REASONS = [failure.value for failure, consequence in CONSEQUENCES.items() if consequence.retry]
@@ -72,6 +74,8 @@ class CrawlActivities:
             audio_policy=run.spec["audio"],
             trust=float(run.spec["trust"]),
             retryable=RETRIED_REASONS,
+            max_depth=job.limits.max_depth,
+            bounds=(job.revisit.min_s, job.revisit.max_s),
         )
         store = PostgresCrawlStore(record)
         if adapter.engine is Engine.FILES:
@@ -85,6 +89,7 @@ class CrawlActivities:
             guard=AddressGuard(job.allow_private),
             progress=progress,
             stop=stop,
+            history=PostgresHistory(self._database, run.id, run.source),
         )
 
     def _load(self, run_id: uuid.UUID) -> CrawlRun:
@@ -120,6 +125,19 @@ def job_of(run: CrawlRun, adapter: Adapter, user_agent: str) -> CrawlJob:
         allow_private=spec.get("allow_private", ()),
         user_agent=user_agent,
         campaign=str(run.campaign_id),
+        revisit=_revisit(spec.get("revisit")),
+    )
+
+
+def _revisit(spec: Mapping[str, Any] | None) -> RevisitPolicy:
+    if spec is None:
+        return RevisitPolicy()
+    return RevisitPolicy(
+        incremental=spec["incremental"],
+        when_due=spec["ask"] == "when_due",
+        min_s=spec["min"],
+        max_s=spec["max"],
+        stop_after_known=spec["stop_after_known"],
     )
 
 

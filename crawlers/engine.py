@@ -17,6 +17,7 @@ from scrapy.crawler import Crawler
 
 from adapters.contract import Adapter, Engine
 from crawlers.classify import Backoff
+from crawlers.history import CrawlHistory
 from crawlers.ports import CrawlJob, CrawlProgress, CrawlStore, PolitenessBudget, SnapshotStore, StopSignal
 from crawlers.scrapy_parts.run import Guard, Run
 from crawlers.scrapy_parts.settings import scrapy_settings
@@ -40,12 +41,14 @@ async def crawl(
     progress: CrawlProgress,
     stop: StopSignal,
     backoff: Backoff | None = None,
+    history: CrawlHistory | None = None,
 ) -> bool:
     """Crawls until the frontier is exhausted (True; also when ``limits.max_pages`` is reached) or stopped (False).
 
     ``progress.pages`` counts towards ``limits.max_pages``, so that an attempt can go on from an earlier one's count.
     Several crawls may run in one loop. Cancelling ends the requests and the browser; what was not committed stays in
-    the frontier.
+    the frontier. ``history``: what earlier runs know; without it, and without `RevisitPolicy.incremental`, every page
+    is new.
 
     Raises ValueError for an adapter of another engine and for bad seeds; whatever the store, the snapshots or the
     budget raise ends the crawl and is raised here. A page that fails never does.
@@ -61,6 +64,7 @@ async def crawl(
         guard=guard,
         progress=progress,
         backoff=backoff or Backoff(),
+        history=history,
     )
     await run.seed()
     crawler = Crawler(AdapterSpider, scrapy_settings(job, rendered=run.rendered))

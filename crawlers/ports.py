@@ -11,26 +11,36 @@ from typing import Any, Protocol
 
 from adapters.contract import PageRequest, RecordingItem
 from crawlers.errors import FailureClass
+from crawlers.history import BodyPlace, KnownPage, PageVisit, RevisitPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedRequest:
-    """A frontier entry. ``request_key``: hex digest of the canonical URL and kind; ``attempts``: earlier tries."""
+    """A frontier entry. ``request_key``: hex digest of the canonical URL and kind; ``attempts``: earlier tries.
+
+    ``known``: what an earlier run left of this page.
+    """
 
     request_key: str
     request: PageRequest
     depth: int = 0
     attempts: int = 0
+    known: KnownPage | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRef:
-    """Where a stored response lies: ``object_key`` in the object store, ``offset`` and ``length`` in bytes therein."""
+    """Where a stored response lies: ``object_key`` in the object store, ``offset`` and ``length`` in bytes therein.
+
+    ``body``: where the response lies that this one only repeats; ``date``: the record's ``WARC-Date``.
+    """
 
     object_key: str
     offset: int
     length: int
     digest: str
+    body: BodyPlace | None = None
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,9 @@ class PageOutcome:
         final_url: after redirects.
         postponed: the budget gave no permit: nothing was sent, no attempt is counted, and ``retry_in_s`` says when the
             request is taken again.
+        visit: what is to be remembered of the page; None: nothing, as of a page that failed.
+        fruitless: the page's URL pattern, where it has one and the page brought no item.
+        trap_reported: the URL pattern that the incident reports as a trap.
     """
 
     queued: QueuedRequest
@@ -95,6 +108,9 @@ class PageOutcome:
     bytes_received: int = 0
     latency_s: float = 0.0
     postponed: NotNow | None = None
+    visit: PageVisit | None = None
+    fruitless: str | None = None
+    trap_reported: str | None = None
 
 
 class CrawlStore(Protocol):
@@ -122,7 +138,11 @@ class SnapshotStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRecord:
-    """A response to be kept. ``body`` as received after content decoding; ``rendered``: HTML after JavaScript."""
+    """A response to be kept. ``body`` as received after content decoding; ``rendered``: HTML after JavaScript.
+
+    ``repeats``: an earlier response has the same body: only that is kept, and this one refers to it. ``digest``: of the
+    body where it is known already (it must be for a 304, which has none).
+    """
 
     url: str
     status: int
@@ -130,6 +150,8 @@ class SnapshotRecord:
     body: bytes
     rendered: bool = False
     fetched_at: str = ""
+    repeats: BodyPlace | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +275,7 @@ class CrawlJob:
     campaign: str = ""
     weight: float = 1.0
     """Share of a server group's budget, relative to other campaigns that wait for the same group."""
+    revisit: RevisitPolicy = field(default_factory=RevisitPolicy)
 
 
 @dataclass(slots=True)
@@ -269,6 +292,8 @@ class CrawlProgress:
     bytes: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     retries: int = 0
+    unchanged: int = 0
+    """Known pages that answered 304, or needed no request."""
     last_url: str = ""
     in_flight: int = 0
     turn: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from crawlers.urls import url_pattern
 
@@ -26,14 +26,22 @@ class TrapDetector:
         self._fruitless: OrderedDict[str, int] = OrderedDict()
         self._reported: set[str] = set()
 
-    def visited(self, url: str, items: int) -> None:
-        """A page was read and brought so many items."""
+    def restore(self, counts: Mapping[str, tuple[int, bool]]) -> None:
+        """Takes up what an earlier attempt counted: fruitless pages by pattern, and whether that was reported."""
+        for pattern, (pages, reported) in counts.items():
+            self._fruitless[pattern] = pages
+            if reported:
+                self._reported.add(pattern)
+
+    def visited(self, url: str, items: int) -> str | None:
+        """A page was read and brought so many items; the pattern for which that counts, None where it does not."""
         if items or (pattern := url_pattern(url)) is None:
-            return
+            return None
         self._fruitless[pattern] = self._fruitless.pop(pattern, 0) + 1
         if len(self._fruitless) > MAX_PATTERNS:
             forgotten, _ = self._fruitless.popitem(last=False)
             self._reported.discard(forgotten)
+        return pattern
 
     def is_trap(self, url: str) -> bool:
         """Whether the pattern of this URL has used up its fruitless pages."""

@@ -1,9 +1,10 @@
-"""Responses as WARC (ISO 28500): one gzip member per record, so that each can be read alone at its offset."""
+"""Responses as WARC (ISO 28500): one gzip member per record, so that each can be read alone at its offset.
+
+A response whose body is kept already becomes a ``revisit`` record that refers to the earlier one (ISO 28500, 6.7).
+"""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,25 +12,29 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from warcio.archiveiterator import ArchiveIterator
+from warcio.recordloader import ArcWarcRecord
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
+from crawlers.incremental import body_digest
 from crawlers.ports import SnapshotRecord
 
 _RENDERED = "WARC-X-Rendered"
 _HOP_BY_HOP = frozenset(("content-encoding", "transfer-encoding", "content-length", "connection", "keep-alive"))
 """Headers that would be untrue of a body that is stored whole and decoded."""
+NOT_MODIFIED_PROFILE = "http://netpreserve.org/warc/1.1/revisit/server-not-modified"
 MAX_STORED_BODY = 64 << 20
 """Bytes of one body that `read_record` takes: a small stored record must not grow without bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordPlace:
-    """Bytes ``offset`` to ``offset + length`` of the file; ``digest`` of the body, as WARC writes it."""
+    """Bytes ``offset`` to ``offset + length`` of the file; ``digest`` of the body and ``date``, as WARC writes them."""
 
     offset: int
     length: int
     digest: str
+    date: str = ""
 
 
 class SnapshotError(Exception):
@@ -45,25 +50,44 @@ def write_records(records: Sequence[SnapshotRecord]) -> tuple[bytes, list[Record
     places = []
     for record in records:
         offset = buffer.tell()
-        digest = "sha1:" + base64.b32encode(hashlib.sha1(record.body, usedforsecurity=False).digest()).decode()
-        headers = {
-            "WARC-Date": record.fetched_at or datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-            "WARC-Payload-Digest": digest,
-        }
-        if record.rendered:
-            headers[_RENDERED] = "true"
-        writer.write_record(
-            writer.create_warc_record(
-                _one_line(record.url),
-                "response",
-                payload=io.BytesIO(record.body),
-                length=len(record.body),
-                http_headers=_http_headers(record),
-                warc_headers_dict=headers,
-            )
-        )
-        places.append(RecordPlace(offset, buffer.tell() - offset, digest))
+        digest = record.digest or body_digest(record.body)
+        date = record.fetched_at or datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        writer.write_record(_revisit(writer, record, digest, date) or _response(writer, record, digest, date))
+        places.append(RecordPlace(offset, buffer.tell() - offset, digest, date))
     return buffer.getvalue(), places
+
+
+def _response(writer: WARCWriter, record: SnapshotRecord, digest: str, date: str) -> ArcWarcRecord:
+    headers = {"WARC-Date": date, "WARC-Payload-Digest": digest}
+    if record.rendered:
+        headers[_RENDERED] = "true"
+    return writer.create_warc_record(
+        _one_line(record.url),
+        "response",
+        payload=io.BytesIO(record.body),
+        length=len(record.body),
+        http_headers=_http_headers(record),
+        warc_headers_dict=headers,
+    )
+
+
+def _revisit(writer: WARCWriter, record: SnapshotRecord, digest: str, date: str) -> ArcWarcRecord | None:
+    if record.repeats is None:
+        return None
+    headers = {"WARC-Date": date}
+    if record.rendered:
+        headers[_RENDERED] = "true"
+    revisit = writer.create_revisit_record(
+        _one_line(record.url),
+        digest,
+        _one_line(record.repeats.url),
+        record.repeats.date,
+        http_headers=_http_headers(record),
+        warc_headers_dict=headers,
+    )
+    if record.status == HTTPStatus.NOT_MODIFIED:
+        revisit.rec_headers.replace_header("WARC-Profile", NOT_MODIFIED_PROFILE)
+    return revisit
 
 
 def read_record(data: bytes) -> SnapshotRecord:
@@ -98,7 +122,8 @@ def _http_headers(record: SnapshotRecord) -> StatusAndHeaders:
     headers = [
         (_one_line(name), _one_line(value)) for name, value in record.headers.items() if name.lower() not in _HOP_BY_HOP
     ]
-    headers.append(("content-length", str(len(record.body))))
+    if record.repeats is None:
+        headers.append(("content-length", str(len(record.body))))
     return StatusAndHeaders(f"{record.status} {phrase}".strip(), headers, protocol="HTTP/1.1")
 
 

@@ -145,6 +145,7 @@ def campaign() -> str:
         ("`sources[].politeness`", "Politeness"),
         ("`sources[].limits`", "Limits"),
         ("`approval`", "Approval"),
+        ("`revisit`", "Revisit"),
         ("`schedule`", "Schedule"),
     ):
         model = schema["$defs"][name]

@@ -19,6 +19,7 @@ from catalog.campaigns.spec import (
     CampaignSpec,
     Limits,
     Politeness,
+    Revisit,
     Schedule,
     SourceSpec,
 )
@@ -30,6 +31,7 @@ _MODELS: Final[dict[tuple[str, ...], type[BaseModel]]] = {
     ("sources", "politeness"): Politeness,
     ("sources", "limits"): Limits,
     ("approval",): Approval,
+    ("revisit",): Revisit,
     ("schedule",): Schedule,
 }
 _TYPES: Final = {

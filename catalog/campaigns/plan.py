@@ -89,7 +89,12 @@ def plan(
     sources = []
     for source, entry in zip(spec.sources, record["sources"], strict=True):
         last = _last_run(session, stored, source.name) if stored is not None else None
-        current = {**entry, "allow_private": record["allow_private"], "approval": record["approval"]}
+        current = {
+            **entry,
+            "allow_private": record["allow_private"],
+            "approval": record["approval"],
+            "revisit": record["revisit"],
+        }
         sources.append(_source(session, source, current, last, (samples or {}).get(source.name)))
     return Plan(spec.name, change, difference, sources, next_starts(spec.schedule, now=now))
 

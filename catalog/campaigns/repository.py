@@ -116,6 +116,8 @@ def open_runs(session: Session, campaign_id: uuid.UUID, trigger_key: str) -> lis
                 "revision": campaign.revision,
                 "allow_private": campaign.spec["allow_private"],
                 "approval": campaign.spec["approval"],
+                # A campaign that was recorded by an earlier version of the program says nothing of these.
+                "revisit": campaign.spec.get("revisit"),
             },
         )
         session.add(run)

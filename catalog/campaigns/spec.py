@@ -211,6 +211,36 @@ class Approval(_Model):
         return self
 
 
+class Revisit(_Model):
+    """What a later run does with pages that it knows."""
+
+    incremental: bool = Field(
+        default=True,
+        description="Pages that did not change are recognised (ETag, Last-Modified, sitemap) and not read again.",
+    )
+    ask: Literal["always", "when_due"] = Field(
+        default="always",
+        description="Known pages: asked in every run, or when the changes seen so far make another one likely.",
+    )
+    min: Annotated[Duration, Field(gt=0)] = Field(default=3600.0, description="Least time between visits of a page.")
+    max: Annotated[Duration, Field(gt=0)] = Field(
+        default=2_592_000.0,
+        description="Most time; then a page is asked even where its sitemap says that nothing changed.",
+    )
+    stop_after_known: int | None = Field(
+        default=20,
+        ge=1,
+        le=100_000,
+        description="So many known, unchanged things in a row end a list that has the newest first; null: never.",
+    )
+
+    @after_checks(mode="after")
+    def _order(self) -> Revisit:
+        if self.max < self.min:
+            raise problem("bad_revisit", "the longest time is shorter than the shortest", allowed="max >= min")
+        return self
+
+
 class Schedule(_Model):
     """When the campaign starts by itself: by ``cron`` (with ``timezone``) or ``every`` so often."""
 
@@ -259,6 +289,7 @@ class CampaignSpec(_Model):
     )
     sources: list[SourceSpec] = Field(min_length=1, max_length=100, description="At least one.")
     approval: Approval = Field(default=Approval(), description="Without it a moderator sees everything.")
+    revisit: Revisit = Field(default=Revisit(), description="What later runs do with known pages; see below.")
     schedule: Schedule | None = Field(default=None, description="Without it, it is started by hand.")
 
     def record(self) -> dict[str, Any]:

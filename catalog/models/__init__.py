@@ -3,6 +3,7 @@
 from catalog.models.accounts import ROLES, ApiKey, User
 from catalog.models.base import Base
 from catalog.models.crawl import (
+    PUBLICATION_STATES,
     RUN_FINAL_STATES,
     RUN_STATES,
     Campaign,
@@ -40,11 +41,13 @@ from catalog.models.music import (
     VersionSource,
 )
 from catalog.models.watching import CrawlBucket, WorkerReport
+from catalog.models.revisits import AvailabilityCheck, PageHistory, SourceFreeze, TrapCounter
 
 __all__ = [
     "AVAILABILITIES",
     "CANDIDATE_STATES",
     "FINAL_STATES",
+    "PUBLICATION_STATES",
     "ROLES",
     "RUN_FINAL_STATES",
     "RUN_STATES",
@@ -53,6 +56,7 @@ __all__ = [
     "Artist",
     "ArtistAlias",
     "AudioFingerprint",
+    "AvailabilityCheck",
     "Base",
     "Campaign",
     "Candidate",
@@ -65,6 +69,7 @@ __all__ = [
     "FrontierRequest",
     "MatchProposal",
     "Observation",
+    "PageHistory",
     "PageSnapshot",
     "PolitenessGroup",
     "Redirect",
@@ -72,7 +77,9 @@ __all__ = [
     "Song",
     "SongCredit",
     "SongTitle",
+    "SourceFreeze",
     "StoredObject",
+    "TrapCounter",
     "User",
     "Version",
     "VersionCredit",

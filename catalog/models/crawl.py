@@ -16,6 +16,9 @@ RUN_STATES = ("pending", "running", "paused", "stopping", "stopped", "cancelled"
 RUN_FINAL_STATES = ("stopped", "cancelled", "finished", "failed")
 
 
+PUBLICATION_STATES = ("open", "probation", "held", "released", "discarded")
+
+
 class Campaign(Keyed, Timestamped, Base):
     """What an operator wants. ``spec``: the checked campaign file with its parameters filled in."""
 
@@ -53,11 +56,16 @@ class CrawlRun(Keyed, Timestamped, Base):
     finished_at: Mapped[datetime | None]
     counters: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     """requests, pages, items, new, changed, unchanged, bytes, retries, failures by class; kept by the store."""
+    publication: Mapped[str] = mapped_column(Text, server_default="open")
+    """Whether what it finds may be taken in: see `catalog.campaigns.holds`."""
+    publication_detail: Mapped[str] = mapped_column(Text, server_default="")
+    """Why not, for people."""
 
     __table_args__ = (
         Index("uq_crawl_runs_trigger", "campaign_id", "trigger_key", "source", unique=True),
         Index("ix_crawl_runs_state", "state"),
         one_of("state", RUN_STATES, "state"),
+        one_of("publication", PUBLICATION_STATES, "publication"),
     )
 
 
@@ -145,6 +153,10 @@ class PageSnapshot(Keyed, Base):
     length: Mapped[int] = mapped_column(BigInteger)
     digest: Mapped[str] = mapped_column(Text)
     fetched_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    body_object_key: Mapped[str | None] = mapped_column(ForeignKey("stored_objects.key"))
+    """Of a response that repeats an earlier one: where that lies, with ``body_offset`` and ``body_length``."""
+    body_offset: Mapped[int | None] = mapped_column(BigInteger)
+    body_length: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (Index("uq_page_snapshots_request", "crawl_run_id", "request_key", unique=True),)
 

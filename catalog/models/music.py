@@ -214,11 +214,18 @@ class VersionSource(Keyed, Timestamped, Base):
     availability: Mapped[str] = mapped_column(Text, server_default="available")
     availability_reason: Mapped[str | None] = mapped_column(Text)
     checked_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    checks: Mapped[int] = mapped_column(server_default="0")
+    """Looks at it by refresh runs; ``vanished``: how many times it was found gone and confirmed."""
+    vanished: Mapped[int] = mapped_column(server_default="0")
+    suspected_at: Mapped[datetime | None]
+    """When it was first found unavailable, before that is confirmed."""
+    next_check_at: Mapped[datetime | None]
 
     version: Mapped[Version] = relationship(back_populates="sources")
 
     __table_args__ = (
         UniqueConstraint("source", "source_key"),
+        Index("ix_version_sources_next_check", "source", "next_check_at"),
         one_of("availability", AVAILABILITIES, "availability"),
     )
 

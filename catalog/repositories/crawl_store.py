@@ -6,13 +6,10 @@ fetch a page, but only the first commit of it counts.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import text
@@ -21,8 +18,9 @@ from sqlalchemy.orm import Session
 from catalog.database import Database
 from catalog.repositories import crawl_series
 
-_MAX_KEY = 500
-"""Characters of a source key; a B-tree entry holds at most 2,704 bytes."""
+from catalog.repositories import page_history
+from catalog.repositories.page_history import KnownRow, VisitRow
+from catalog.repositories.storable import dumps, storable_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,7 @@ class FrontierRow:
     depth: int = 0
     priority: int = 0
     attempts: int = 0
+    known: KnownRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class CandidateRow:
 
 @dataclass(frozen=True, slots=True)
 class IncidentRow:
-    """A failure of a request, by class."""
+    """A failure of a request, by class. ``gone``: the page does not exist any more."""
 
     url: str
     failure: str
@@ -59,16 +58,21 @@ class IncidentRow:
     status: int | None = None
     attempts: int = 1
     final: bool = True
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRow:
-    """Where a response lies: bytes ``offset`` to ``offset + length`` of the object."""
+    """Where a response lies: bytes ``offset`` to ``offset + length`` of the object.
+
+    ``body``: of one that repeats an earlier response, where that lies (object key, offset, length).
+    """
 
     object_key: str
     offset: int
     length: int
     digest: str
+    body: tuple[str, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,15 @@ class OutcomeRow:
     waiting_on: str | None = None
     server_group: str = ""
     """Whose budget the request took from."""
+    depth: int = 0
+    visit: VisitRow | None = None
+    fruitless: str | None = None
+    trap_reported: str | None = None
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the page was known to be unchanged, so that nobody was asked."""
+        return self.visit is not None and not self.visit.asked
 
 
 class UnknownCrawlRunError(LookupError):
@@ -200,15 +213,21 @@ _UPSERT_INCIDENTS = text("""
 """)
 
 _UPSERT_SNAPSHOTS = text("""
-    INSERT INTO page_snapshots (crawl_run_id, request_key, url, status, object_key, "offset", length, digest)
-    SELECT :run, r.request_key, r.url, r.status, r.object_key, r."offset", r.length, r.digest
+    INSERT INTO page_snapshots (crawl_run_id, request_key, url, status, object_key, "offset", length, digest,
+                                body_object_key, body_offset, body_length)
+    SELECT :run, r.request_key, r.url, r.status, r.object_key, r."offset", r.length, r.digest,
+           r.body_object_key, r.body_offset, r.body_length
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS
-        r(request_key text, url text, status int, object_key text, "offset" int8, length int8, digest text)
+        r(request_key text, url text, status int, object_key text, "offset" int8, length int8, digest text,
+          body_object_key text, body_offset int8, body_length int8)
     ON CONFLICT (crawl_run_id, request_key) DO UPDATE SET
         url = excluded.url, status = excluded.status, object_key = excluded.object_key, "offset" = excluded."offset",
-        length = excluded.length, digest = excluded.digest, fetched_at = now()
+        length = excluded.length, digest = excluded.digest, fetched_at = now(),
+        body_object_key = excluded.body_object_key, body_offset = excluded.body_offset,
+        body_length = excluded.body_length
 """)
 
+_BODY = ("body_object_key", "body_offset", "body_length")
 _KEEP_OBJECTS = text("UPDATE stored_objects SET state = 'kept' WHERE key = ANY (CAST(:keys AS text[]))")
 
 _ADD_OBJECT = text("""
@@ -225,6 +244,8 @@ class CrawlRunStore:
     Args:
         audio_policy, trust: stand on each candidate of this run; trust in 0..1.
         retryable: reason codes of failed candidates that a new run tries again.
+        max_depth: links that an unchanged page is known to have are followed no deeper.
+        bounds: seconds; the least and the most time to a page's next visit.
     """
 
     def __init__(
@@ -236,14 +257,20 @@ class CrawlRunStore:
         audio_policy: str = "none",
         trust: float = 0.5,
         retryable: Sequence[str] = (),
+        max_depth: int = 1000,
+        bounds: tuple[float, float] = (3600.0, 30 * 86_400.0),
     ) -> None:
         self._database = database
         self._run = uuid.UUID(str(crawl_run_id))
+        self._source = source
+        self._retryable = list(retryable)
+        self._max_depth = max_depth
+        self._bounds = bounds
         self._candidate = {
             "source": source,
             "audio_policy": audio_policy,
             "trust": trust,
-            "retryable": list(retryable),
+            "retryable": self._retryable,
         }
 
     def seed(self, requests: Sequence[FrontierRow]) -> None:
@@ -255,8 +282,9 @@ class CrawlRunStore:
     def take(self, limit: int, exclude: Sequence[str] = ()) -> list[FrontierRow]:
         """Up to ``limit`` due requests, highest priority first, then oldest. They stay queued until committed."""
         with self._database.transaction() as session:
-            rows = session.execute(_TAKE, {"run": self._run, "limit": limit, "exclude": list(exclude)})
-            return [FrontierRow(*row) for row in rows]
+            taken = session.execute(_TAKE, {"run": self._run, "limit": limit, "exclude": list(exclude)}).all()
+            known = page_history.read(session, self._source, [row.request_key for row in taken])
+            return [replace(FrontierRow(*row), known=known.get(row.request_key)) for row in taken]
 
     def next_due_in_s(self) -> float | None:
         """Seconds until a queued request is due; None when there is none."""
@@ -299,12 +327,29 @@ class CrawlRunStore:
                 return
             self._insert_frontier(session, [row for outcome in accepted for row in outcome.discovered])
             verdicts = self._upsert_candidates(session, accepted)
+            verdicts.update(self._see_again(session, accepted))
             self._insert_incidents(session, accepted)
             self._insert_snapshots(session, accepted)
-            session.execute(
-                _SET_COUNTERS, {"run": self._run, "counters": dumps(add_counters(counters, accepted, verdicts))}
-            )
-            crawl_series.record(session, self._run, accepted)
+            page_history.record(session, self._source, self._run, accepted, self._bounds)
+            page_history.count_fruitless(session, self._run, accepted)
+            counters = add_counters(counters, accepted, verdicts)
+            session.execute(_SET_COUNTERS, {"run": self._run, "counters": dumps(counters)})
+            if asked := [outcome for outcome in accepted if not outcome.skipped]:
+                crawl_series.record(session, self._run, asked)
+            self._after(session, counters)
+
+    def _after(self, session: Session, counters: Mapping[str, Any]) -> None:
+        """What else belongs to a commit, in its transaction."""
+
+    def _see_again(self, session: Session, outcomes: Sequence[OutcomeRow]) -> Counter[str]:
+        """What unchanged pages brought when they were read counts as seen by this run."""
+        again = [outcome for outcome in outcomes if outcome.visit is not None and outcome.visit.unchanged]
+        if not again:
+            return Counter()
+        page_history.queue_links_again(session, self._source, self._run, again, self._max_depth)
+        return Counter(
+            seen_again=page_history.see_items_again(session, self._source, self._run, again, self._retryable)
+        )
 
     def _insert_frontier(self, session: Session, requests: Sequence[FrontierRow]) -> None:
         # Pages of a site link to the same pages: each request goes over the wire once.
@@ -373,6 +418,7 @@ class CrawlRunStore:
                 "offset": outcome.snapshot.offset,
                 "length": outcome.snapshot.length,
                 "digest": outcome.snapshot.digest,
+                **dict(zip(_BODY, outcome.snapshot.body or (), strict=False)),
             }
             for outcome in outcomes
             if outcome.snapshot is not None
@@ -380,6 +426,10 @@ class CrawlRunStore:
         if rows:
             session.execute(_KEEP_OBJECTS, {"keys": sorted({str(row["object_key"]) for row in rows})})
             session.execute(_UPSERT_SNAPSHOTS, {"run": self._run, "rows": dumps(rows)})
+
+
+_COUNTED = ("requests", "pages", "items", "new", "changed", "unchanged", "bytes", "retries", "discovered")
+_COUNTED_IF_ANY = ("not_modified", "skipped", "seen_again")
 
 
 def add_counters(
@@ -390,14 +440,21 @@ def add_counters(
     Keys: requests, pages, items, new, changed, unchanged, bytes, retries, discovered, latency_sum_s, latency_max_s,
     ``failures``, a count of final failures by class, ``statuses``, a count of answers by HTTP status, and ``latency``,
     a histogram over `crawl_series.LATENCY_BOUNDS_S`.
+
+    Where there were unchanged pages: ``not_modified``, those that were asked; ``skipped``, those that needed no request
+    and so count neither as requests nor as pages; ``seen_again``, their items, which are among ``items`` and
+    ``unchanged`` too.
     """
     result = dict(counters)
     failures = Counter(result.get("failures", {}))
     added: Counter[str] = Counter()
     for outcome in outcomes:
         final = outcome.retry_in_s is None
-        added["requests"] += 1
-        added["pages"] += outcome.incident is None and final
+        unchanged = outcome.visit is not None and outcome.visit.unchanged
+        added["requests"] += not outcome.skipped
+        added["skipped"] += outcome.skipped
+        added["not_modified"] += unchanged and not outcome.skipped
+        added["pages"] += outcome.incident is None and final and not outcome.skipped
         added["items"] += len(outcome.items)
         added["discovered"] += len(outcome.discovered)
         added["bytes"] += outcome.bytes_received
@@ -405,13 +462,18 @@ def add_counters(
         if outcome.incident is not None and final and outcome.incident.final:
             failures[outcome.incident.failure] += 1
     added.update(verdicts)
-    for name in ("requests", "pages", "items", "new", "changed", "unchanged", "bytes", "retries", "discovered"):
+    added["items"] += verdicts.get("seen_again", 0)
+    added["unchanged"] += verdicts.get("seen_again", 0)
+    for name in _COUNTED:
         result[name] = int(result.get(name, 0)) + added[name]
     statuses = Counter(result.get("statuses", {}))
-    statuses.update(crawl_series.NO_ANSWER if each.status is None else str(each.status) for each in outcomes)
+    statuses.update(crawl_series.NO_ANSWER if each.status is None else str(each.status) for each in outcomes if not each.skipped)
     result["statuses"] = dict(statuses)
     answered = [outcome.latency_s for outcome in outcomes if outcome.status is not None]
     result["latency"] = crawl_series.add_latencies(result.get("latency", ()), answered)
+    for name in _COUNTED_IF_ANY:
+        if added[name]:
+            result[name] = int(result.get(name, 0)) + added[name]
     latencies = [outcome.latency_s for outcome in outcomes]
     result["latency_sum_s"] = round(float(result.get("latency_sum_s", 0.0)) + sum(latencies), 6)
     result["latency_max_s"] = round(max(float(result.get("latency_max_s", 0.0)), *latencies), 6)
@@ -422,40 +484,6 @@ def add_counters(
 def tells_less(item: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     """Whether all values of ``item`` are those of ``known``."""
     return all(name in known and known[name] == value for name, value in item.items())
-
-
-def dumps(value: Any) -> str:
-    """JSON that PostgreSQL takes: without NUL, lone surrogates and NaN, which pages of the web may hold."""
-    try:
-        result = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        result.encode()
-    except ValueError:  # NaN, or a lone surrogate
-        result = "\\u0000"
-    if "\\u0000" in result:
-        return json.dumps(clean(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return result
-
-
-def storable_key(source_key: str) -> str:
-    """The key itself, or for one that no index takes its beginning with a digest of the whole."""
-    key = str(clean(source_key))
-    if len(key) <= _MAX_KEY:
-        return key
-    digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-    return f"{key[: _MAX_KEY - 33]}~{digest}"
-
-
-def clean(value: Any) -> Any:
-    """The value with each string made storable: NUL dropped, lone surrogates replaced; NaN and infinity: None."""
-    if isinstance(value, str):
-        return value.replace("\x00", "").encode("utf-8", "replace").decode()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {clean(key): clean(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(inner) for inner in value]
-    return value
 
 
 def _answer(outcome: OutcomeRow) -> dict[str, Any]:

@@ -12,7 +12,9 @@ import time
 import traceback
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from scrapy import Request
@@ -29,6 +31,8 @@ from crawlers.classify import (
     retry_after_s,
 )
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
+from crawlers.history import BodyPlace, CrawlHistory, Link
+from crawlers.incremental import KNOWN_IN_A_ROW, Incremental, body_digest
 from crawlers.ports import (
     CrawlJob,
     CrawlProgress,
@@ -42,7 +46,7 @@ from crawlers.ports import (
     SnapshotStore,
 )
 from crawlers.traps import TrapDetector
-from crawlers.urls import request_key, server_group
+from crawlers.urls import request_key, server_group, url_pattern
 from crawlers.writer import GroupWriter
 
 if TYPE_CHECKING:
@@ -90,6 +94,7 @@ class Run:
         guard: Guard,
         progress: CrawlProgress,
         backoff: Backoff,
+        history: CrawlHistory | None = None,
     ) -> None:
         self.job = job
         self.adapter = adapter
@@ -106,8 +111,10 @@ class Run:
         self.error: BaseException | None = None
         self.handler: PageHandler | None = None
         self._store = store
+        self._history = history
+        self._incremental = Incremental(job, history, conditional=not self.rendered)
         self._traps = TrapDetector(job.limits.max_pages_per_pattern, job.follow)
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._too_deep: set[str] = set()
         self._trap_witnesses: set[str] = set()
         self._held: set[str] = set()
@@ -124,6 +131,8 @@ class Run:
 
     async def seed(self) -> None:
         """Hands the adapter's first requests to the store. Raises the adapter's ValueError for a bad seed."""
+        if self._history is not None:
+            self._traps.restore(await self._history.fruitless())
         batch: list[QueuedRequest] = []
         for request in self.adapter.seeds(self.query):
             batch.append(QueuedRequest(request_key(request.url, request.kind), request))
@@ -207,9 +216,13 @@ class Run:
         if (refusal := self._refusal(queued)) is not None:
             self._refuse(queued, refusal)
             return None
+        if (visit := self._incremental.unneeded(queued)) is not None:
+            self.progress.unchanged += 1
+            self.writer.put(PageOutcome(queued, visit=visit, fruitless=self._fruitless_as_known(queued)))
+            return None
         try:
             group = server_group(url)
-            request = Request(url, dont_filter=True)
+            request = Request(url, dont_filter=True, headers=self._incremental.headers(queued) or None)
         except ValueError as error:
             self._finish_failed(queued, FetchError(FailureClass.ADDRESS_BLOCKED, str(error)), None, None)
             return None
@@ -297,6 +310,9 @@ class Run:
             for name, values in response.headers.items()
         }
         status = response.status
+        if status == HTTPStatus.NOT_MODIFIED and self._incremental.headers(request.meta["queued"]):
+            self._not_modified(request, response.url, headers)
+            return
         if (failure := failure_of_status(status)) is not None:
             error = FetchError(failure, f"HTTP {status}", status=status, retry_after_s=retry_after_s(headers))
             body = response.body[:MAX_ERROR_BODY]
@@ -311,13 +327,34 @@ class Run:
                 too_large = FetchError(FailureClass.TOO_LARGE, f"unpacking failed: {problem}", status=status)
                 self._conclude_failure(request, too_large, None, response.url)
                 return
-        record = self._record(response.url, status, headers, body)
+        digest = body_digest(body)
+        known = request.meta["queued"].known
+        same = known.body if known is not None and known.digest == digest else None
+        record = self._record(response.url, status, headers, body, digest, same)
         content_type = headers.get("content-type", "")
         if is_page_type(content_type) is None and not looks_like_page(body):
             wrong = FetchError(FailureClass.WRONG_TYPE, f"{content_type or 'no content type'}", status=status)
             self._conclude_failure(request, wrong, None, response.url)
             return
         await self._read(request, response.url, status, headers, body, record)
+
+    def _fruitless_as_known(self, queued: QueuedRequest) -> str | None:
+        # Else a trap would give up its next pages run by run.
+        return self._traps.visited(queued.request.url, queued.known.items if queued.known is not None else 0)
+
+    def _not_modified(self, request: Request, url: str, headers: Mapping[str, str]) -> None:
+        queued: QueuedRequest = request.meta["queued"]
+        visit = self._incremental.not_modified(queued)
+        outcome = self._outcome(request, HTTPStatus.NOT_MODIFIED, url)
+        outcome.visit = visit
+        outcome.fruitless = self._fruitless_as_known(queued)
+        self.progress.pages += 1
+        self.progress.unchanged += 1
+        self.progress.last_url = url
+        self._finished += 1
+        body = queued.known.body if queued.known is not None else None
+        record = self._record(url, HTTPStatus.NOT_MODIFIED, headers, b"", visit.digest, body) if body else None
+        self.writer.put(outcome, record)
 
     async def _read(
         self,
@@ -331,6 +368,7 @@ class Run:
         queued: QueuedRequest = request.meta["queued"]
         items: list[RecordingItem] = []
         discovered: list[QueuedRequest] = []
+        links: list[Link] = []
         error: FetchError | None = None
         page = Page(url=url, request=queued.request, status=status, headers=headers, body=body)
         try:
@@ -338,7 +376,7 @@ class Run:
             for number, thing in enumerate(found, 1):
                 if isinstance(thing, RecordingItem):
                     items.append(thing)
-                elif (link := self._discover(queued, thing)) is not None:
+                elif (link := self._discover(queued, thing, links)) is not None:
                     discovered.append(link)
                 if number % 256 == 0:
                     await asyncio.sleep(0)  # a page with 100,000 links must not hold up the heartbeats
@@ -346,10 +384,12 @@ class Run:
             error = FetchError(FailureClass.BROKEN_MARKUP, str(problem)[:500], status=status)
         except Exception as problem:
             error = FetchError(FailureClass.ADAPTER_BROKEN, _last_line(problem), status=status)
-        self._traps.visited(queued.request.url, len(items))
+        row = await self._incremental.known_in_a_row(queued, items, links)
+        discovered = [on for each in discovered if (on := self._onward(queued, each, row)) is not None]
         progress = self.progress
         progress.items += len(items)
         outcome = self._outcome(request, status, url)
+        outcome.fruitless = self._traps.visited(queued.request.url, len(items))
         # What was read before the adapter stumbled is as good as on any other page.
         outcome.items = items
         outcome.discovered = discovered
@@ -357,19 +397,26 @@ class Run:
             outcome.incident = self._incident(queued, error, final=True)
         else:
             progress.pages += 1
+            outcome.visit = self._incremental.was_read(queued, headers, record.digest, links)
         self._finished += 1
         progress.last_url = url
         self.writer.put(outcome, record)
 
-    def _discover(self, parent: QueuedRequest, found: PageRequest) -> QueuedRequest | None:
+    def _discover(self, parent: QueuedRequest, found: PageRequest, links: list[Link]) -> QueuedRequest | None:
+        """What is new to this run; ``links`` takes every link, for the page's history."""
         if not isinstance(found, PageRequest):
             raise TypeError(f"parse yielded {type(found).__name__}; RecordingItem or PageRequest is expected")
         name = (found.url, found.kind)
-        if name in self._known:
+        found = self._incremental.as_part_of_list(parent.request, found)
+        seen = self._known.get(name)
+        key = seen or request_key(found.url, found.kind)
+        queued = QueuedRequest(key, found, parent.depth + (0 if found.continues else 1))
+        links.append(
+            Link(key, found.url, found.kind, found.priority, found.context or None, queued.depth - parent.depth)
+        )
+        if seen is not None:
             self._known.move_to_end(name)
             return None
-        depth = parent.depth + (0 if found.continues else 1)
-        queued = QueuedRequest(request_key(found.url, found.kind), found, depth)
         # The links that tell of a limit do enter the frontier and end there with their incident: a store knows only
         # what it has queued.
         if queued.depth > self.job.limits.max_depth:
@@ -379,10 +426,21 @@ class Run:
                 return None
             self._trap_witnesses.add(queued.request_key)
             return queued
-        self._known[name] = None
+        self._known[name] = key
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
         return queued
+
+    def _onward(self, parent: QueuedRequest, found: QueuedRequest, row: int | None) -> QueuedRequest | None:
+        """The request, unless the rest of its list is known; the list's next page is told how much was known so far."""
+        deeper = found.depth - parent.depth
+        if not self._incremental.may_continue(found, row, deeper=deeper):
+            self._known.pop((found.request.url, found.request.kind), None)
+            return None
+        if row and (deeper == 0 or self._incremental.is_newest_first(found.request)):
+            context = {**found.request.context, KNOWN_IN_A_ROW: row}
+            return replace(found, request=replace(found.request, context=context))
+        return found
 
     def _too_deep_counts(self, queued: QueuedRequest) -> bool:
         """Whether this link is one of the few that tell of the limit; the rest is dropped silently."""
@@ -406,6 +464,8 @@ class Run:
         told = error.failure is not FailureClass.TRAP or queued.request_key in self._trap_witnesses
         if told or self._traps.first_report(queued.request.url):
             outcome.incident = self._incident(queued, error, final=True, attempts=0)
+            if error.failure is FailureClass.TRAP:
+                outcome.trap_reported = url_pattern(queued.request.url)
         self._trap_witnesses.discard(queued.request_key)
         self.writer.put(outcome)
 
@@ -458,7 +518,7 @@ class Run:
             record = None  # the last answer is the one that is kept
         elif error.failure is not FailureClass.ROBOTS_DISALLOWED:
             self._finished += 1
-            self._traps.visited(queued.request.url, 0)
+            outcome.fruitless = self._traps.visited(queued.request.url, 0)
         self.progress.last_url = url or queued.request.url
         self.writer.put(outcome, record)
 
@@ -487,9 +547,17 @@ class Run:
             final=final,
         )
 
-    def _record(self, url: str, status: int, headers: Mapping[str, str], body: bytes) -> SnapshotRecord:
-        moment = datetime.now(UTC).isoformat(timespec="seconds")
-        return SnapshotRecord(url, status, headers, body, rendered=self.rendered, fetched_at=moment)
+    def _record(
+        self,
+        url: str,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        digest: str = "",
+        repeats: BodyPlace | None = None,
+    ) -> SnapshotRecord:
+        moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return SnapshotRecord(url, status, headers, body, self.rendered, moment, repeats, digest)
 
     def _committed(self, outcomes: Sequence[PageOutcome]) -> None:
         for outcome in outcomes:

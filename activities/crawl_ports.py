@@ -309,6 +309,7 @@ def _visit_row(outcome: PageOutcome) -> VisitRow | None:
         visit.lastmod,
         visit.digest,
         None if visit.links is None else [_link(link) for link in visit.links],
+        visit.known_in_a_row,
         visit.ends_list,
         body,
     )

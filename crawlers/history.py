@@ -87,7 +87,8 @@ class PageVisit:
         unchanged: the page is as it was: what is kept of it counts as seen again.
         asked: a request was made (False: the sitemap or the schedule made it unnecessary).
         links: all further requests it names; None: too many to keep, so that the page is read in full each time.
-        ends_list: of an unchanged page that continues a list: the rest of the list is known.
+        known_in_a_row, ends_list: of an unchanged page of a list that begins with the newest: how many known things the
+            list has ended with so far, and whether that is enough to leave it.
     """
 
     rule: str
@@ -98,6 +99,7 @@ class PageVisit:
     lastmod: str | None = None
     digest: str = ""
     links: Sequence[Link] | None = ()
+    known_in_a_row: int | None = None
     ends_list: bool = False
 
 

@@ -48,7 +48,12 @@ class Incremental:
         self._meaning = json.dumps([job.adapter, list(job.follow), dict(job.options)], sort_keys=True, default=str)
         wanted = job.options.get(NEWEST_FIRST) or ()
         self._newest_first = [re.compile(str(each)) for each in ([wanted] if isinstance(wanted, str) else wanted)]
-        self._walked: bool | None = None
+        self._walked = False
+
+    async def prepare(self) -> None:
+        """To be called once, before the first request."""
+        if self._history is not None and self.policy.incremental and self.policy.stop_after_known is not None:
+            self._walked = await self._history.list_was_walked()
 
     # --- before the request
 
@@ -127,11 +132,7 @@ class Incremental:
         """
         if self._history is None or self.policy.stop_after_known is None or not self.policy.incremental:
             return None
-        if not self.is_newest_first(queued.request):
-            return None
-        if self._walked is None:
-            self._walked = await self._history.list_was_walked()
-        if not self._walked:
+        if not self._walked or not self.is_newest_first(queued.request):
             return None
         things: list[str]
         if items:
@@ -162,7 +163,10 @@ class Incremental:
         return known
 
     def _again(self, queued: QueuedRequest, known: KnownPage, *, asked: bool) -> PageVisit:
-        limit = self.policy.stop_after_known
+        row: int | None = None
+        if self._walked and self.is_newest_first(queued.request):
+            # One link of a list leads to its next page.
+            row = _count(queued.request.context.get(KNOWN_IN_A_ROW)) + (known.items or max(known.links - 1, 0))
         return PageVisit(
             rule=known.rule,
             unchanged=True,
@@ -171,12 +175,8 @@ class Incremental:
             last_modified=known.last_modified,
             lastmod=_text(queued.request.context.get("lastmod")),
             digest=known.digest,
-            ends_list=bool(
-                limit is not None
-                and self._walked
-                and self.is_newest_first(queued.request)
-                and _count(queued.request.context.get(KNOWN_IN_A_ROW)) + (known.items or known.links) >= limit
-            ),
+            known_in_a_row=row,
+            ends_list=row is not None and row >= (self.policy.stop_after_known or 0),
         )
 
     def _continues(self, link: Link) -> bool:

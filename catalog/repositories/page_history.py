@@ -57,6 +57,7 @@ class VisitRow:
         unchanged: what is kept of the page counts as seen again.
         asked: a request was made.
         links: ``{request_key, url, kind, priority, context, deeper}`` of each; None: not kept.
+        known_in_a_row: of an unchanged page of a list: handed to the list's next page.
         ends_list: of an unchanged page of a list: the pages that continue the list are not wanted.
         body: where the body lies: object key, offset, length, URL, date.
     """
@@ -69,6 +70,7 @@ class VisitRow:
     lastmod: str | None = None
     digest: str = ""
     links: Sequence[Mapping[str, Any]] | None = ()
+    known_in_a_row: int | None = None
     ends_list: bool = False
     body: tuple[str, int, int, str, str] | None = None
 
@@ -123,9 +125,12 @@ _FORGET = text("""
 
 _QUEUE_AGAIN = text("""
     INSERT INTO frontier_requests (crawl_run_id, request_key, url, kind, context, depth, priority)
-    SELECT :run, l.request_key, l.url, l.kind, coalesce(l.context, '{}'), r.depth + coalesce(l.deeper, 1),
+    SELECT :run, l.request_key, l.url, l.kind, coalesce(l.context, '{}')
+               || CASE WHEN r.known_in_a_row IS NOT NULL AND (coalesce(l.deeper, 1) = 0 OR l.context ? 'newest_first')
+                       THEN jsonb_build_object('known_in_a_row', r.known_in_a_row) ELSE '{}' END, r.depth + coalesce(l.deeper, 1),
            coalesce(l.priority, 0)
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(n int, request_key text, depth int, ends_list bool)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS
+        r(n int, request_key text, depth int, known_in_a_row int, ends_list bool)
     JOIN page_history h ON h.source = :source AND h.request_key = r.request_key
     CROSS JOIN LATERAL ROWS FROM (jsonb_to_recordset(h.links) AS
         (request_key text, url text, kind text, priority int, context jsonb, deeper int)) WITH ORDINALITY
@@ -279,6 +284,7 @@ def queue_links_again(
             "n": number,
             "request_key": outcome.request_key,
             "depth": outcome.depth,
+            "known_in_a_row": None if outcome.visit is None else outcome.visit.known_in_a_row,
             "ends_list": outcome.visit is not None and outcome.visit.ends_list,
         }
         for number, outcome in enumerate(outcomes)

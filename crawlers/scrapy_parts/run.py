@@ -133,6 +133,7 @@ class Run:
         """Hands the adapter's first requests to the store. Raises the adapter's ValueError for a bad seed."""
         if self._history is not None:
             self._traps.restore(await self._history.fruitless())
+        await self._incremental.prepare()
         batch: list[QueuedRequest] = []
         for request in self.adapter.seeds(self.query):
             batch.append(QueuedRequest(request_key(request.url, request.kind), request))

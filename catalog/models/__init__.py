@@ -40,8 +40,8 @@ from catalog.models.music import (
     VersionRelationship,
     VersionSource,
 )
-from catalog.models.watching import CrawlBucket, WorkerReport
 from catalog.models.revisits import AvailabilityCheck, PageHistory, SourceFreeze, TrapCounter
+from catalog.models.watching import CrawlBucket, WorkerReport
 
 __all__ = [
     "AVAILABILITIES",

@@ -16,9 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from catalog.database import Database
-from catalog.repositories import crawl_series
-
-from catalog.repositories import page_history
+from catalog.repositories import crawl_series, page_history
 from catalog.repositories.page_history import KnownRow, VisitRow
 from catalog.repositories.storable import dumps, storable_key
 
@@ -467,7 +465,9 @@ def add_counters(
     for name in _COUNTED:
         result[name] = int(result.get(name, 0)) + added[name]
     statuses = Counter(result.get("statuses", {}))
-    statuses.update(crawl_series.NO_ANSWER if each.status is None else str(each.status) for each in outcomes if not each.skipped)
+    statuses.update(
+        crawl_series.NO_ANSWER if each.status is None else str(each.status) for each in outcomes if not each.skipped
+    )
     result["statuses"] = dict(statuses)
     answered = [outcome.latency_s for outcome in outcomes if outcome.status is not None]
     result["latency"] = crawl_series.add_latencies(result.get("latency", ()), answered)

@@ -127,7 +127,8 @@ _QUEUE_AGAIN = text("""
     INSERT INTO frontier_requests (crawl_run_id, request_key, url, kind, context, depth, priority)
     SELECT :run, l.request_key, l.url, l.kind, coalesce(l.context, '{}')
                || CASE WHEN r.known_in_a_row IS NOT NULL AND (coalesce(l.deeper, 1) = 0 OR l.context ? 'newest_first')
-                       THEN jsonb_build_object('known_in_a_row', r.known_in_a_row) ELSE '{}' END, r.depth + coalesce(l.deeper, 1),
+                       THEN jsonb_build_object('known_in_a_row', r.known_in_a_row) ELSE '{}' END,
+           r.depth + coalesce(l.deeper, 1),
            coalesce(l.priority, 0)
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS
         r(n int, request_key text, depth int, known_in_a_row int, ends_list bool)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import lxml.html
 from lxml import etree
 
-from adapters._structured import Document, recordings, same_site
-from adapters.contract import ExtractionError, Page, PageRequest, RecordingItem, SourceQuery
+from adapters._structured import Document, recordings, same_site, site_path, web_urls
+from adapters._values import clean_text, iso_moment, seconds
+from adapters.contract import Credit, ExtractionError, Page, PageRequest, RecordingItem, SourceQuery
 
 MAX_SITEMAP_BYTES = 50_000_000
 """Unpacked, as the sitemap protocol has it (sitemaps.org)."""
@@ -26,12 +29,32 @@ _NOT_PAGES = re.compile(
     r"mpe?g|og[agv]|opus|pdf|png|pptx?|rar|rss|svg|tar|tgz|tiff?|ttf|txt|wav|webm|webp|wma|wmv|woff2?|xlsx?|xml|zip)$",
     re.IGNORECASE,
 )
-_SITEMAP_NAME = re.compile(r"sitemap[^/]*$|\.xml(?:\.gz)?$", re.IGNORECASE)
+_SITEMAP_NAME = re.compile(r"sitemap[^/]*$|\.xml(?:\.gz)?$|/robots\.txt$", re.IGNORECASE)
+_ROBOTS_SITEMAP = re.compile(r"\s*sitemap\s*:\s*(\S+)", re.IGNORECASE)
+_VIDEO_FIELDS = {
+    "title": 1000, "description": 2000, "content_loc": 2000, "thumbnail_loc": 2000, "duration": 40,
+    "publication_date": 60, "uploader": 300,
+}  # fmt: skip
+"""What is kept of a video sitemap's entry, with the most characters of each."""
 _XML_VIEWER = b"webkit-xml-viewer-source-xml"
 
 
+@dataclass(frozen=True, slots=True)
+class SitemapEntry:
+    """A URL of a sitemap. ``lastmod``: ISO 8601; ``video``: what a video sitemap tells of the page."""
+
+    url: str
+    lastmod: str | None = None
+    video: Mapping[str, str] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """What travels with the request."""
+        told = {"lastmod": self.lastmod, "video": dict(self.video) if self.video else None}
+        return {name: value for name, value in told.items() if value}
+
+
 def site_seeds(query: SourceQuery) -> Iterator[PageRequest]:
-    """The requests of a campaign's seeds: URLs of sitemaps (also .gz) or pages. Raises ValueError."""
+    """The requests of a campaign's seeds: URLs of sitemaps (also .gz), a robots.txt, or pages. Raises ValueError."""
     patterns(tuple(query.follow))
     if not query.seeds:
         raise ValueError("seeds: empty; name at least one URL of a sitemap or a page")
@@ -55,6 +78,9 @@ def read_page(page: Page, query: SourceQuery) -> Iterator[RecordingItem | PageRe
     if is_sitemap(body):
         yield from _sitemap_requests(page, body)
         return
+    if page.request.kind == "sitemap" and not body.lstrip().startswith(b"<"):
+        yield from _text_requests(page, body)
+        return
     if page.request.kind == "sitemap" and body.lstrip()[:5] == b"<?xml":
         raise ExtractionError("an XML document that is neither a sitemap nor a sitemap index")
     if not body.strip():
@@ -62,7 +88,8 @@ def read_page(page: Page, query: SourceQuery) -> Iterator[RecordingItem | PageRe
     document = Document(Page(page.url, page.request, page.status, page.headers, body))
     # Links first: they are as good on a page whose data is broken.
     yield from _links(document, page, query)
-    yield from recordings(document)
+    found = recordings(document)
+    yield from found or _video_of_sitemap(page)
 
 
 def is_sitemap(body: bytes) -> bool:
@@ -70,8 +97,8 @@ def is_sitemap(body: bytes) -> bool:
     return b"<urlset" in body[:4000] or b"<sitemapindex" in body[:4000] or _XML_VIEWER in body
 
 
-def sitemap_entries(body: bytes) -> tuple[list[str], list[str]]:
-    """The URLs of pages and of further sitemaps. Raises ExtractionError when it cannot be parsed."""
+def sitemap_entries(body: bytes) -> tuple[list[SitemapEntry], list[SitemapEntry]]:
+    """The pages and the further sitemaps that it names. Raises ExtractionError when it cannot be parsed."""
     try:
         if _XML_VIEWER in body:
             root = lxml.html.document_fromstring(body)
@@ -86,20 +113,36 @@ def sitemap_entries(body: bytes) -> tuple[list[str], list[str]]:
         raise ExtractionError(f"the sitemap cannot be parsed: {error}") from None
     if viewer is None:
         raise ExtractionError("the sitemap cannot be parsed: no element in it")
-    pages: list[str] = []
-    sitemaps: list[str] = []
+    pages: list[SitemapEntry] = []
+    sitemaps: list[SitemapEntry] = []
     for element in viewer.iter():
-        if not isinstance(element.tag, str) or _local(element.tag) != "loc" or element.getparent() is None:
-            continue
-        url = (element.text or "").strip()
-        parent = _local(str(element.getparent().tag))
-        if url and parent == "url":
-            pages.append(url)
-        elif url and parent == "sitemap":
-            sitemaps.append(url)
+        name = _local(element.tag) if isinstance(element.tag, str) else ""
+        if name in ("url", "sitemap") and (entry := _entry(element)) is not None:
+            (pages if name == "url" else sitemaps).append(entry)
         if len(pages) >= MAX_SITEMAP_URLS or len(sitemaps) >= MAX_SITEMAP_URLS:
             break
     return pages, sitemaps
+
+
+def _entry(element: Any) -> SitemapEntry | None:
+    """What a ``url`` or ``sitemap`` element says; addresses of pictures in it are not its own."""
+    url, lastmod, video = "", None, None
+    for child in element:
+        name = _local(child.tag) if isinstance(child.tag, str) else ""
+        if name == "loc" and not url:
+            url = (child.text or "").strip()
+        elif name == "lastmod":
+            lastmod = iso_moment(child.text or "")
+        elif name == "video" and video is None:
+            video = _video(child)
+    return SitemapEntry(url, lastmod, video) if url else None
+
+
+def _video(element: Any) -> dict[str, str] | None:
+    """The first video of an entry of a video sitemap, if it has a name."""
+    told = {_local(child.tag): (child.text or "").strip() for child in element if isinstance(child.tag, str)}
+    result = {name: clean_text(told.get(name), limit) for name, limit in _VIDEO_FIELDS.items() if told.get(name)}
+    return result if result.get("title") else None
 
 
 @lru_cache(maxsize=64)
@@ -116,24 +159,63 @@ def patterns(follow: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
 
 def _sitemap_requests(page: Page, body: bytes) -> Iterator[PageRequest]:
     pages, sitemaps = sitemap_entries(body)
+    yield from _listed(pages, sitemaps, page)
+
+
+def _listed(pages: Iterable[SitemapEntry], sitemaps: Iterable[SitemapEntry], page: Page) -> Iterator[PageRequest]:
     depth = int(page.request.context.get("sitemaps", 0)) + 1
     if depth <= MAX_SITEMAP_DEPTH:
-        for url in _own(sitemaps, page):
-            yield PageRequest(url, "sitemap", _SITEMAP_PRIORITY, {"from": "sitemap", "sitemaps": depth})
-    for url in _own(pages, page):
-        yield PageRequest(url, "page", 0, {"from": "sitemap"})
+        for entry in _own(sitemaps, page):
+            context = {"from": "sitemap", "sitemaps": depth, **entry.told()}
+            yield PageRequest(entry.url, "sitemap", _SITEMAP_PRIORITY, context)
+    for entry in _own(pages, page):
+        yield PageRequest(entry.url, "page", 0, {"from": "sitemap", **entry.told()})
+
+
+def _text_requests(page: Page, body: bytes) -> Iterator[PageRequest]:
+    """A sitemap that is a list of URLs, or the ``Sitemap`` lines of a robots.txt."""
+    lines = body.decode("utf-8-sig", "replace").splitlines()[: MAX_SITEMAP_URLS * 2]
+    named = [found[1] for line in lines if (found := _ROBOTS_SITEMAP.match(line))]
+    pages = [line.strip() for line in lines if line.strip().startswith(("http://", "https://"))]
+    if not named and not pages:
+        raise ExtractionError("a text that names neither pages nor sitemaps")
+    yield from _listed(
+        (SitemapEntry(url) for url in pages[:MAX_SITEMAP_URLS]), (SitemapEntry(url) for url in named), page
+    )
+
+
+def _video_of_sitemap(page: Page) -> Iterator[RecordingItem]:
+    """What the sitemap told of the page's video; the page itself told nothing."""
+    told = page.request.context.get("video")
+    if not isinstance(told, Mapping) or not (title := clean_text(told.get("title"))):
+        return
+    performer = clean_text(told.get("uploader"), 300)
+    published = iso_moment(told.get("publication_date"))
+    yield RecordingItem(
+        source_key=site_path(page.url),
+        title=title,
+        url=page.url,
+        credits=(Credit(performer),) if performer else (),
+        audio_url=next(web_urls([told.get("content_loc")], page.url), None),
+        duration_s=seconds(told.get("duration")),
+        description=clean_text(told.get("description"), 5000) or None,
+        thumbnail_url=next(web_urls([told.get("thumbnail_loc")], page.url), None),
+        published_at=published,
+    )
 
 
 def _links(document: Document, page: Page, query: SourceQuery) -> Iterator[PageRequest]:
     follow = patterns(tuple(query.follow))
     if not follow and page.request.context.get("from") == "sitemap":
         return
-    hrefs = (
+    hrefs = [
         str(element.get("href")) for element in document.root.iter("a")
         if element.get("href") and "nofollow" not in (element.get("rel") or "").lower().split()
-    )  # fmt: skip
+    ]  # fmt: skip
+    # An album in Open Graph names the pages of its songs.
+    hrefs += [str(value) for value in document.root.xpath("//meta[@property='music:song']/@content")]
     found = 0
-    for url in _own((_joined(document.base, href) for href in hrefs), page):
+    for url in (entry.url for entry in _own((SitemapEntry(_joined(document.base, href)) for href in hrefs), page)):
         if _NOT_PAGES.search(urlsplit(url).path):
             continue
         if follow and not any(pattern.search(url) for pattern in follow):
@@ -144,14 +226,14 @@ def _links(document: Document, page: Page, query: SourceQuery) -> Iterator[PageR
             return
 
 
-def _own(urls: Iterable[str], page: Page) -> Iterator[str]:
-    """The URLs on the site of the page, without fragments, each once."""
+def _own(entries: Iterable[SitemapEntry], page: Page) -> Iterator[SitemapEntry]:
+    """Those on the site of the page, without fragments, each once."""
     seen: set[str] = set()
-    for url in urls:
-        bare = url.partition("#")[0]
+    for entry in entries:
+        bare = entry.url.partition("#")[0]
         if bare not in seen and len(bare) <= 4000 and (same_site(bare, page.url) or same_site(bare, page.request.url)):
             seen.add(bare)
-            yield bare
+            yield replace(entry, url=bare)
 
 
 def _joined(base: str, href: str) -> str:
@@ -179,4 +261,4 @@ def _unpacked(body: bytes) -> bytes:
     return result
 
 
-__all__: Sequence[str] = ("is_sitemap", "patterns", "read_page", "site_seeds", "sitemap_entries")
+__all__: Sequence[str] = ("SitemapEntry", "is_sitemap", "patterns", "read_page", "site_seeds", "sitemap_entries")

@@ -1,4 +1,4 @@
-"""What the web's structured data says about recordings: schema.org in JSON-LD and microdata, and Open Graph.
+"""What the web's structured data says about recordings: schema.org in JSON-LD, microdata and RDFa, and Open Graph.
 
 JSON-LD is read first and by itself; extruct's slower readers are asked only where it brought nothing. All input is
 untrusted: depth, counts and lengths are bounded, and what cannot be read is left out rather than guessed.
@@ -19,16 +19,17 @@ from extruct.opengraph import OpenGraphExtractor
 from extruct.w3cmicrodata import MicrodataExtractor
 from lxml import etree
 
+from adapters._rdfa import rdfa_nodes
+from adapters._values import clean_text, iso_moment, seconds, year_of
 from adapters.contract import Credit, ExtractionError, Page, RecordingItem, VersionKind
 
 MAX_ITEMS = 5000
 """Recordings of one page."""
 _MAX_DEPTH = 12
 _MAX_TITLE, _MAX_TEXT, _MAX_LYRICS, _MAX_URL = 1000, 5000, 50_000, 4000
-_MAX_DURATION_S = 7 * 86400.0
 
 _RECORDING = frozenset(("musicrecording",))
-_MEDIA = frozenset(("videoobject", "audioobject", "musicvideoobject"))
+_MEDIA = frozenset(("videoobject", "audioobject", "musicvideoobject", "podcastepisode"))
 _COLLECTION = frozenset(("musicalbum", "musicplaylist", "musicrelease", "musicgroup", "person"))
 _ALBUM_KINDS = {
     "livealbum": VersionKind.LIVE,
@@ -45,10 +46,6 @@ _ROLES = (
     ("producer", "producer"),
 )
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
-_DURATION_PART = re.compile(r"(\d+(?:[.,]\d+)?)([DHMS])")
-_ISO_DURATION = re.compile(r"P?(?:\d+(?:[.,]\d+)?D)?T?(?:\d+(?:[.,]\d+)?[HMS])*")
-_CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{2}(?:\.\d+)?)")
-_YEAR = re.compile(r"(?<!\d)(1[5-9]\d\d|20\d\d)(?!\d)")
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _BLOCK_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _MBID = re.compile(r"musicbrainz\.org/(recording|work)/([0-9a-f-]{36})")
@@ -91,6 +88,8 @@ class _Context:
     artists: tuple[Credit, ...] = ()
     year: int | None = None
     thumbnail: str | None = None
+    licence: str | None = None
+    work: Mapping[str, Any] | None = None
     position: str = ""
     items: dict[str, RecordingItem] = field(default_factory=dict)
 
@@ -104,6 +103,8 @@ def recordings(document: Document) -> list[RecordingItem]:
     items = from_nodes(blocks, document)
     if not items:
         items = from_nodes(_microdata(document), document)
+    if not items:
+        items = from_nodes(rdfa_nodes(document), document)
     if not items:
         items = _open_graph(document)
     if not items and broken and not blocks:
@@ -159,51 +160,6 @@ def site_path(url: str) -> str:
     """Path and query of a URL: a key that stays when the site moves."""
     split = urlsplit(url)
     return (split.path or "/") + (f"?{split.query}" if split.query else "")
-
-
-def seconds(value: Any) -> float | None:
-    """Seconds of an ISO 8601 duration, a clock time or a number, also in the misspelt forms sites use; else None."""
-    if isinstance(value, Mapping):
-        value = value.get("@value") or value.get("name")
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, int | float):
-        result = float(value)
-    else:
-        text = str(value).strip().upper()[:40]
-        if clock := _CLOCK.fullmatch(text):
-            hours, minutes, rest = clock.groups()
-            result = int(hours or 0) * 3600 + int(minutes) * 60 + float(rest)
-        elif _ISO_DURATION.fullmatch(text) and (parts := _DURATION_PART.findall(text)):
-            unit_s = {"D": 86400, "H": 3600, "M": 60, "S": 1}
-            result = sum(float(number.replace(",", ".")) * unit_s[unit] for number, unit in parts)
-        else:
-            try:
-                result = float(text)
-            except ValueError:
-                return None
-    return round(result, 3) if 0 < result < _MAX_DURATION_S else None
-
-
-def year_of(value: Any) -> int | None:
-    """The first number that reads as a year from 1500 to 2099."""
-    found = _YEAR.search(str(value)[:100]) if value is not None else None
-    return int(found.group()) if found else None
-
-
-def clean_text(value: Any, limit: int = _MAX_TITLE) -> str:
-    """Text of a value: entities resolved, blanks folded, at most ``limit`` characters; empty if it has none."""
-    if isinstance(value, Mapping):
-        value = value.get("@value", value.get("name", value.get("text")))
-    if isinstance(value, list):
-        value = next((inner for inner in value if inner), None)
-        if isinstance(value, Mapping):
-            return clean_text(value, limit)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return ""
-    text = html.unescape(str(value)[: limit * 8])
-    text = text.encode("utf-8", "replace").decode().replace("\0", "")
-    return " ".join(text.split())[:limit].strip()
 
 
 def _lenient_json(text: str) -> Any:
@@ -265,10 +221,8 @@ def _walk(node: Any, wanted: frozenset[str], context: _Context, depth: int) -> N
     for name in _CONTAINED:
         if name in node and isinstance(node[name], Mapping | list):
             _walk(node[name], wanted, context, depth + 1)
-    if "musiccomposition" in types:
-        for name in ("recordedAs",):
-            if name in node:
-                _walk(node[name], wanted, context, depth + 1)
+    if "musiccomposition" in types and "recordedAs" in node:
+        _walk(node["recordedAs"], wanted, replace(context, work=node), depth + 1)
 
 
 def _listed(value: Any, context: _Context) -> Any:
@@ -282,10 +236,7 @@ def _listed(value: Any, context: _Context) -> Any:
 
 
 def _in_place(context: _Context, position: str) -> _Context:
-    return _Context(
-        context.base, context.page_url, context.nodes, context.album, context.kind, context.artists, context.year,
-        context.thumbnail, position, context.items,
-    )  # fmt: skip
+    return replace(context, position=position)
 
 
 def _inside(node: Mapping[str, Any], types: frozenset[str], context: _Context) -> _Context:
@@ -297,6 +248,7 @@ def _inside(node: Mapping[str, Any], types: frozenset[str], context: _Context) -
         return inner
     inner.artists = _credits(node.get("byArtist"), "performer", context) or context.artists
     inner.thumbnail = _first_url(node.get("image") or node.get("thumbnailUrl"), context)
+    inner.licence = _licence(node.get("license"), context) or context.licence
     if "musicalbum" in types or "musicrelease" in types:
         inner.album = clean_text(node.get("name")) or None
         inner.year = year_of(node.get("datePublished"))
@@ -309,7 +261,7 @@ def _recording(node: Mapping[str, Any], context: _Context) -> RecordingItem | No
     title = clean_text(node.get("name")) or clean_text(node.get("headline"))
     if not title:
         return None
-    work = _resolve(_first(node.get("recordingOf")), context) or {}
+    work = _work(node, context)
     album_node = _first(node.get("inAlbum"))
     album = _resolve(album_node, context)
     credits: list[Credit] = []
@@ -341,9 +293,22 @@ def _recording(node: Mapping[str, Any], context: _Context) -> RecordingItem | No
         lyrics=_lyrics(node.get("lyrics")) or _lyrics(work.get("lyrics")),
         description=clean_text(node.get("description"), _MAX_TEXT) or None,
         thumbnail_url=_first_url(node.get("thumbnailUrl") or node.get("image"), context) or context.thumbnail,
-        licence=_licence(node.get("license"), context),
+        licence=_licence(node.get("license"), context) or context.licence,
         identifiers=identifiers,
+        # A recording's datePublished is its release, wherever that was.
+        published_at=iso_moment(node.get("uploadDate"))
+        or (iso_moment(node.get("datePublished")) if _types(node) & _MEDIA else None),
     )
+
+
+def _work(node: Mapping[str, Any], context: _Context) -> Mapping[str, Any]:
+    """The composition: named by the recording, or the one that it is listed under."""
+    named = _first(node.get("recordingOf"))
+    if (found := _resolve(named, context)) is not None:
+        return found
+    above = context.work or {}
+    name = _name(named)
+    return above if name in (None, clean_text(above.get("name"))) else {"name": name}
 
 
 def _source_key(node: Mapping[str, Any], url: str, title: str, context: _Context) -> str:
@@ -384,10 +349,12 @@ def _audio_url(node: Mapping[str, Any], context: _Context) -> str | None:
             if inner is None:
                 if name == "audio" and (found := _first_url(value, context)):
                     return found
-            elif found := _first_url(
-                inner.get("contentUrl") or (inner.get("url") if name == "audio" else None), context
-            ):
+            elif found := _first_url(inner.get("contentUrl"), context):
                 return found
+            elif name == "audio":
+                link = inner.get("url") or (inner.get("@id") if len(inner) == 1 else None)
+                if found := _first_url(link, context):
+                    return found
     return None
 
 
@@ -569,7 +536,7 @@ def _open_graph(document: Document) -> list[RecordingItem]:
     if not title or not (kind == "music.song" or kind.startswith("video")):
         return []
     url = document.canonical()
-    for named in _urls([first("og:url")], document):
+    for named in web_urls([first("og:url")], document.base):
         url = named if same_site(named, document.url) else url
     audio = (first("og:audio:secure_url", "og:audio:url", "og:audio"),)
     performers = [name for name in values.get("music:musician", ()) if "://" not in name]
@@ -579,16 +546,18 @@ def _open_graph(document: Document) -> list[RecordingItem]:
             title=title,
             url=url,
             credits=tuple(Credit(clean_text(name, 300)) for name in performers if name.strip()),
-            audio_url=next(_urls(audio, document), None),
+            audio_url=next(web_urls(audio, document.base), None),
             duration_s=seconds(first("music:duration", "video:duration", "og:video:duration")),
             year=year_of(first("music:release_date", "video:release_date")),
             description=clean_text(first("og:description"), _MAX_TEXT) or None,
-            thumbnail_url=next(_urls([first("og:image:secure_url", "og:image")], document), None),
+            thumbnail_url=next(web_urls([first("og:image:secure_url", "og:image")], document.base), None),
+            published_at=iso_moment(first("article:published_time", "video:release_date")),
         )
     ]
 
 
-def _urls(values: Iterable[str | None], document: Document) -> Iterator[str]:
+def web_urls(values: Iterable[Any], base: str) -> Iterator[str]:
+    """Those of these references that are http or https URLs, absolute."""
     for value in values:
-        if value and (joined := _join(document.base, value)):
+        if isinstance(value, str) and value.strip() and (joined := _join(base, value)):
             yield joined

@@ -15,8 +15,8 @@ import lxml.html
 from lxml import etree
 from w3lib.encoding import html_to_unicode
 
-from adapters._structured import clean_text, same_site, seconds, site_path
-from adapters._text import iso_moment, markup_text
+from adapters._structured import same_site, site_path
+from adapters._values import clean_text, iso_moment, markup_text, seconds
 from adapters.contract import (
     AudioPolicy,
     Chapter,

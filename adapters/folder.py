@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 import mutagen
 
-from adapters._structured import year_of
-from adapters._text import title_of_stem
+from adapters._values import title_of_stem, year_of
 from adapters.contract import (
     AudioPolicy,
     Credit,

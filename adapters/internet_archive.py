@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, unquote, urlencode, urljoin, urlsplit
 
-from adapters._structured import clean_text, seconds, year_of
-from adapters._text import iso_moment, markup_text, title_of_stem
+from adapters._values import clean_text, iso_moment, markup_text, seconds, title_of_stem, year_of
 from adapters.contract import (
     AudioPolicy,
     Availability,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import _site
-from adapters._structured import seconds, year_of
+from adapters._values import iso_moment, seconds, year_of
 from adapters.contract import (
     Engine,
     ExtractionError,
@@ -145,6 +146,7 @@ def test_several_nameless_recordings_of_a_page_have_keys_of_their_own() -> None:
         ("PT3M5S", 185.0), ("P00H05M55S", 355.0), ("T1M33S", 93.0), ("PT1H0M0.5S", 3600.5), ("P0DT2M", 120.0),
         ("pt90s", 90.0), ("3:05", 185.0), ("01:02:03", 3723.0), (185, 185.0), ("185.5", 185.5), ("PT2,5S", 2.5),
         (None, None), ("", None), ("PT", None), ("P", None), ("PT0S", None), (-3, None), ("soon", None), (True, None),
+        ("P0Y0M0DT0H3M5.500S", 185.5), ("PT 3M 5S", 185.0), ("P1Y", None), ("3M05S", 185.0),
         ("nan", None), ("inf", None), ({"@type": "Duration", "name": "PT1M"}, 60.0), ("9" * 400, None),
     ],
 )  # fmt: skip
@@ -157,6 +159,52 @@ def test_years() -> None:
     assert year_of("1868-01-01") == 1868
     assert year_of(1999) == 1999
     assert year_of("n/a 123456") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2024-05-06", "2024-05-06"), ("2024-05-06T07:08:09+03:00", "2024-05-06T04:08:09Z"),
+        ("2019-02-03 10:11:12", "2019-02-03T10:11:12Z"), ("Wed, 03 Apr 2024 10:00:00 +0300", "2024-04-03T07:00:00Z"),
+        ("2024", None), ("2024-05", None), ("2024-13-45", None), ("0001-01-01T00:00:00+14:00", None), ("soon", None),
+        (None, None), (7, None), (["2024-05-06"], "2024-05-06"), ({"@value": "2024-05-06"}, "2024-05-06"),
+    ],
+)  # fmt: skip
+def test_dates(value: Any, expected: str | None) -> None:
+    assert iso_moment(value) == expected
+
+
+def test_a_bare_date_of_release_is_no_date_of_publication() -> None:
+    item = only(song(datePublished="1998-05-01"))
+    assert (item.year, item.published_at) == (1998, None)
+    assert only(song(uploadDate="2020-01-01")).published_at == "2020-01-01"
+
+
+def test_an_embedded_player_is_no_audio() -> None:
+    assert only({"@type": "VideoObject", "name": "V", "embedUrl": "/embed/1"}).audio_url is None
+    assert only({"@type": "VideoObject", "name": "V", "contentUrl": "/v.mp4"}).audio_url == "https://a.example/v.mp4"
+
+
+def test_rdfa_is_read_without_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a page made us fetch")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    body = """<html xmlns:s="http://schema.org/" vocab="http://127.0.0.1:9/vocab#" prefix="x: http://127.0.0.1:9/x#">
+        <link rel="profile" href="http://127.0.0.1:9/profile">
+        <script type="text/turtle">@prefix a: &lt;http://127.0.0.1:9/&gt; .</script>
+        <div typeof="s:MusicRecording"><b property="s:name">A</b>
+            <i property="s:audio" resource="/a.mp3"></i></div></html>"""
+    (item,) = parse(body)
+    assert (item.title, item.audio_url) == ("A", "https://a.example/a.mp3")
+    for odd in ("<p typeof='MusicRecording'>" * 3000, "<p typeof='schema.org/MusicRecording' about='[::'>x"):
+        parse("schema.org" + odd)
+
+
+def test_lastmod_travels_with_the_request() -> None:
+    body = b"<urlset><url><loc>https://a.example/1</loc><lastmod>2024-05-06</lastmod></url></urlset>"
+    assert [thing.context for thing in parse(body, kind="sitemap")] == [{"from": "sitemap", "lastmod": "2024-05-06"}]
 
 
 def test_hostile_data_is_bounded() -> None:
@@ -270,8 +318,10 @@ def test_recorded_bandcamp(path: Path) -> None:
 @pytest.mark.parametrize("path", STRUCTURED, ids=lambda path: path.stem)
 def test_recorded_pages_never_trip(path: Path) -> None:
     items = [thing for thing in parse(path.read_bytes()) if isinstance(thing, RecordingItem)]
-    if path.stem == "MusicRecording.001":
+    if path.stem in ("MusicRecording.001", "Event.002"):
         assert [(item.title, item.duration_s, item.credits[0].name, item.album) for item in items] == [
             ("Rope", 245.0, "Foo Fighters", None),
             ("Everlong", 393.0, "Foo Fighters", None),
         ]
+    else:
+        assert items == []  # concerts, products, people

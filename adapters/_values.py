@@ -1,7 +1,8 @@
-"""Text of the web for items: markup taken off, dates as ISO 8601."""
+"""Values as sites write them: text with and without markup, durations, dates, years."""
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,12 +12,32 @@ from typing import Any
 import lxml.html
 from lxml import etree
 
-from adapters._structured import clean_text
-
+_MAX_TITLE = 1000
+_MAX_DURATION_S = 7 * 86400.0
 _MAX_MARKUP = 200_000
 _TAG = re.compile(r"<[a-zA-Z/!]")
 _TRACK_NUMBER = re.compile(r"^\d{1,3}(?:\s*[.)_-]\s*|\s+)(?=\D)")
 _DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
+_DURATION_PART = re.compile(r"(\d+(?:[.,]\d+)?)([DHMS])")
+# Years, months and weeks are written by generators that fill in every part; they are always naught.
+_ISO_DURATION = re.compile(r"P?(?:0+Y)?(?:0+M(?=.*T))?(?:0+W)?(?:\d+(?:[.,]\d+)?D)?T?(?:\d+(?:[.,]\d+)?[HMS])*")
+_CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{2}(?:\.\d+)?)")
+_YEAR = re.compile(r"(?<!\d)(1[5-9]\d\d|20\d\d)(?!\d)")
+
+
+def clean_text(value: Any, limit: int = _MAX_TITLE) -> str:
+    """Text of a value: entities resolved, blanks folded, at most ``limit`` characters; empty if it has none."""
+    if isinstance(value, Mapping):
+        value = value.get("@value", value.get("name", value.get("text")))
+    if isinstance(value, list):
+        value = next((inner for inner in value if inner), None)
+        if isinstance(value, Mapping):
+            return clean_text(value, limit)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    text = html.unescape(str(value)[: limit * 8])
+    text = text.encode("utf-8", "replace").decode().replace("\0", "")
+    return " ".join(text.split())[:limit].strip()
 
 
 def markup_text(value: Any, limit: int = 5000) -> str:
@@ -75,3 +96,33 @@ def iso_moment(value: Any) -> str | None:
     except (OverflowError, ValueError):
         return None
     return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+def seconds(value: Any) -> float | None:
+    """Seconds of an ISO 8601 duration, a clock time or a number, also in the misspelt forms sites use; else None."""
+    if isinstance(value, Mapping):
+        value = value.get("@value") or value.get("name")
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float):
+        result = float(value)
+    else:
+        text = "".join(str(value)[:80].split()).upper()[:40]
+        if clock := _CLOCK.fullmatch(text):
+            hours, minutes, rest = clock.groups()
+            result = int(hours or 0) * 3600 + int(minutes) * 60 + float(rest)
+        elif _ISO_DURATION.fullmatch(text) and (parts := _DURATION_PART.findall(text)):
+            unit_s = {"D": 86400, "H": 3600, "M": 60, "S": 1}
+            result = sum(float(number.replace(",", ".")) * unit_s[unit] for number, unit in parts)
+        else:
+            try:
+                result = float(text)
+            except ValueError:
+                return None
+    return round(result, 3) if 0 < result < _MAX_DURATION_S else None
+
+
+def year_of(value: Any) -> int | None:
+    """The first number that reads as a year from 1500 to 2099."""
+    found = _YEAR.search(str(value)[:100]) if value is not None else None
+    return int(found.group()) if found else None

@@ -112,12 +112,19 @@ class Backoff:
         return full * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, hides nothing
 
 
-_READABLE = ("text/", "application/xhtml", "application/xml", "application/json", "application/javascript")
-_UNTOLD = ("", "application/octet-stream", "binary/octet-stream", "application/gzip", "application/x-gzip")
+_READABLE = (
+    "text/", "application/xhtml", "application/xml", "application/json", "application/javascript", "application/csv",
+    "application/ndjson", "application/x-ndjson", "application/x-jsonlines",
+)  # fmt: skip
+_UNTOLD = (
+    "", "application/octet-stream", "binary/octet-stream", "application/gzip", "application/x-gzip",
+    "application/vnd.ms-excel",  # what some servers call CSV
+)  # fmt: skip
+_BINARY = bytes(set(range(32)) - set(b"\t\n\f\r"))
 
 
 def is_page_type(content_type: str) -> bool | None:
-    """Whether a content type is one an adapter can read (HTML, XML, JSON, text); None: only the body can tell."""
+    """Whether a content type is one an adapter can read (HTML, XML, JSON, CSV, text); None: only the body can tell."""
     essence = content_type.partition(";")[0].strip().lower()
     if essence in _UNTOLD:
         return None
@@ -125,6 +132,8 @@ def is_page_type(content_type: str) -> bool | None:
 
 
 def looks_like_page(body: bytes) -> bool:
-    """Whether a body of untold type begins like HTML, XML or JSON (or is empty)."""
-    start = body[:512].removeprefix(b"\xef\xbb\xbf").lstrip()
-    return not start or start[:1] in (b"<", b"{", b"[") or start[:2] in (b"\xff\xfe", b"\xfe\xff")
+    """Whether a body of untold type begins like text: HTML, XML, JSON, a table (or is empty)."""
+    start = body[:512]
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return True
+    return not start.startswith(b"%PDF") and len(start.translate(None, _BINARY)) == len(start)

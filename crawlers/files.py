@@ -1,4 +1,4 @@
-"""The engine of local folders: walks, hands each audio file to the adapter, commits as it goes."""
+"""The engine of local files: walks folders, hands each file to the adapter, commits as it goes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _PARSE_BATCH = 32
 async def crawl_files(
     job: CrawlJob, adapter: Adapter, *, store: CrawlStore, progress: CrawlProgress, stop: StopSignal
 ) -> bool:
-    """Reads all audio files below the job's seeds; True when all were read, False when stopped before.
+    """Reads the files that the adapter's seeds name, and all audio files below folders; True when all were read, False
+    when stopped before. A file may be read in parts, each of which is a request of its own.
 
     Symbolic links, hidden files and hidden folders are passed over. Called again after a crash, it goes on where the
     last commit was. Raises ValueError for a seed that does not exist.
@@ -63,14 +64,13 @@ async def crawl_files(
 
 
 def walk(roots: Sequence[PageRequest]) -> Iterator[QueuedRequest]:
-    """The audio files below the roots, folder by folder in the order of their names."""
+    """The files of the roots, and the audio files below folders, folder by folder in the order of their names."""
     for root in roots:
-        path = local_path(root.url) if root.kind == "file" else _folder(root.url)
-        key = str(root.context.get("key", ""))
-        if root.kind == "file":
-            yield _request(path, key)
+        if root.kind == "folder":
+            yield from _walk_folder(_folder(root.url), str(root.context.get("key", "")), 0)
         else:
-            yield from _walk_folder(path, key, 0)
+            local_path(root.url)
+            yield _queued(root)
 
 
 def _walk_folder(folder: Path, key: str, depth: int) -> Iterator[QueuedRequest]:
@@ -100,28 +100,44 @@ def _folder(url: str) -> Path:
 
 
 def _request(path: Path, key: str) -> QueuedRequest:
-    url = path.as_uri()
-    digest = hashlib.blake2b(f"file {url}".encode(), digest_size=16).hexdigest()
-    return QueuedRequest(digest, PageRequest(url, "file", 0, {"key": key}))
+    return _queued(PageRequest(path.as_uri(), "file", 0, {"key": key}))
+
+
+def _queued(request: PageRequest) -> QueuedRequest:
+    # Not the key of web requests: a fragment names a part of the file here.
+    digest = hashlib.blake2b(f"file {request.url}".encode(), digest_size=16).hexdigest()
+    return QueuedRequest(digest, request)
 
 
 def _read(queued: QueuedRequest, adapter: Adapter, query: SourceQuery) -> PageOutcome:
     url = queued.request.url
+    items: list[RecordingItem] = []
+    parts: list[QueuedRequest] = []
     try:
         path = local_path(url)
-        size = path.stat().st_size
-        page = Page(url, queued.request, path=path)
-        items = [found for found in adapter.parse(page, query) if isinstance(found, RecordingItem)]
+        # Of a file that is read in parts, the size counts once.
+        size = 0 if "#" in url else path.stat().st_size
+        for found in adapter.parse(Page(url, queued.request, path=path), query):
+            if isinstance(found, RecordingItem):
+                items.append(found)
+            elif found.continues and found.url.partition("#")[0] == url.partition("#")[0]:
+                parts.append(_queued(found))
+            else:
+                raise ValueError(f"asks for {found.url[:200]}, which is no part of this file")
     except FetchError as error:
         return _failed(queued, error.failure, error.detail)
     except ExtractionError as error:
-        return _failed(queued, FailureClass.BROKEN_MARKUP, str(error))
+        # What was read before the adapter stumbled is as good as in any other file.
+        outcome = _failed(queued, FailureClass.BROKEN_MARKUP, str(error))
     except OSError as error:
         return _failed(queued, FailureClass.FORBIDDEN, str(error))
     except Exception as error:
         _log.exception("%s: the adapter %s failed", url, adapter.name)
         return _failed(queued, FailureClass.ADAPTER_BROKEN, f"{type(error).__name__}: {error}")
-    return PageOutcome(queued, 200, url, items, bytes_received=size)
+    else:
+        outcome = PageOutcome(queued, 200, url)
+    outcome.items, outcome.discovered, outcome.bytes_received = items, parts, size
+    return outcome
 
 
 def _failed(queued: QueuedRequest, failure: FailureClass, detail: str) -> PageOutcome:

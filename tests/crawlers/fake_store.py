@@ -31,3 +31,4 @@ class MemoryStore:
         for outcome in outcomes:
             if self.queued.pop(outcome.queued.request_key, None) is not None:
                 self.answered[outcome.queued.request_key] = outcome
+                await self.seed(outcome.discovered)

@@ -64,7 +64,11 @@ def test_page_types() -> None:
     assert is_page_type("application/octet-stream") is None
     assert looks_like_page(b"\xef\xbb\xbf \n<html>")
     assert looks_like_page(b'{"a": 1}')
+    assert looks_like_page("title;artist\r\nКатюша;Хор\r\n".encode("cp1251"))
     assert not looks_like_page(b"ID3\x04")
+    assert not looks_like_page(b"%PDF-1.7\n%\xe2\xe3")
+    assert is_page_type("application/x-ndjson")
+    assert is_page_type("application/vnd.ms-excel") is None
 
 
 def test_request_keys() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
+from adapters import table_file
 from adapters.contract import Credit, RecordingItem, SourceQuery, get_adapter
 from crawlers.errors import FailureClass
 from crawlers.files import crawl_files, walk
@@ -158,6 +159,35 @@ async def test_a_limit_and_a_file_that_vanished(tmp_path: Path) -> None:
     assert progress.failures == {"not_found": 1}
     incidents = [outcome.incident for outcome in store.answered.values() if outcome.incident]
     assert [incident.failure for incident in incidents] == [FailureClass.NOT_FOUND]
+
+
+async def test_a_table_is_read_in_parts_with_its_bad_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_file, "ROWS_AT_ONCE", 10)
+    table = tmp_path / "songs.csv"
+    table.write_text("id,title\n" + "".join(f"{n},{'' if n == 25 else f'Song {n}'}\n" for n in range(40)))
+    progress, stop = CrawlProgress(), threading.Event()
+
+    class Stopping(MemoryStore):
+        async def commit(self, outcomes: object) -> None:
+            await super().commit(outcomes)  # type: ignore[arg-type]
+            stop.set()
+
+    store = Stopping()
+    job = CrawlJob("run", "list", "table_file", [str(table)])
+    adapter = get_adapter("table_file")
+    attempts = 0
+    while not await crawl_files(job, adapter, store=store, progress=progress, stop=stop):
+        attempts += 1
+        stop.clear()
+    assert attempts >= 4
+    items = [item.source_key for outcome in store.answered.values() for item in outcome.items]
+    assert items == [str(n) for n in range(40) if n != 25]
+    incidents = [outcome.incident for outcome in store.answered.values() if outcome.incident]
+    assert [(each.failure, each.detail) for each in incidents] == [
+        (FailureClass.BROKEN_MARKUP, "1 bad rows: line 27: no title")
+    ]
+    assert progress.bytes == table.stat().st_size
+    assert progress.items == 39
 
 
 @pytest.mark.parametrize("seeds", [[], ["/does/not/exist"], ["x\0y"]])

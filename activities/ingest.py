@@ -21,6 +21,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities import messages as m
+from activities.enrichment import enrich
 from activities.heartbeats import with_heartbeats
 from activities.resources import Resources
 from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, StoredObject
@@ -131,6 +132,8 @@ class IngestActivities:
                 key = f"audio/{sha256[:2]}/{sha256}"
                 await asyncio.to_thread(self._store, key, path, features)
             await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key)
+        # Outside: the download is not held while a service is waited for.
+        await enrich(self._resources, candidate_id, features)
 
     @contextlib.contextmanager
     def _temporary_folder(self) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from activities.crawl_ports import PostgresBudget
 from catalog.database import Database
+from crawlers.music_services import MusicServices
 from crawlers.ports import CrawlProgress
 from media.store import ObjectStore
 
@@ -23,6 +24,7 @@ class Resources:
     budget: PostgresBudget
     temporary: Path
     user_agent: str = "VersionsBot/0.1"
+    services: MusicServices | None = None
     max_audio_seconds: float = 7200.0
     analysis: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
     crawls: dict[str, CrawlProgress] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from catalog.models import (
     VersionSource,
 )
 from catalog.publishing import CreditName, Description, SpelledName, Target, UnknownTargetError, lock_identity, publish
-from identity import song
+from identity import services, song
 from identity.evidence import Proposal
 from identity.names import fold, title_key
 from identity.recording import service as recording
@@ -243,7 +243,10 @@ def find_proposals(session: Session, candidate: Candidate, subject: Subject) -> 
         heard = fingerprint is not None and _is_heard(session, proposal.version_id)
         if proposal.version_id not in found and not heard:
             result.append(proposal)
-    return result + song.propose(session, subject)
+    result += song.propose(session, subject)
+    if fingerprint is not None:
+        result = services.beside(result, services.propose(session, candidate.id))
+    return result
 
 
 def _is_heard(session: Session, version_id: uuid.UUID | None) -> bool:

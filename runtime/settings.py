@@ -35,5 +35,12 @@ class Settings(BaseSettings):
     media_slots: int | None = None
     """Audio files worked on at once; default: as many as cores."""
     user_agent: str = "VersionsBot/0.1 (+https://example.org/versions)"
+    acoustid_key: SecretStr | None = Field(default=None, validation_alias=_env("ACOUSTID_KEY"))
+    """An application's key of acoustid.org: recordings are looked up there. Without it they are not."""
+    musicbrainz: bool = False
+    """Whether works, credits and ISRCs are looked up at MusicBrainz; `user_agent` must name a contact then."""
+    acoustid_url: str = "https://api.acoustid.org/v2/"
+    musicbrainz_url: str = "https://musicbrainz.org/ws/2/"
+    """Or a mirror of one's own."""
     max_audio_seconds: int = 2 * 3600
     """Longer recordings are refused as too_long."""

@@ -23,6 +23,7 @@ from activities.resources import Resources
 from adapters.contract import adapter_names
 from catalog.database import Database
 from catalog.repositories.politeness import PolitenessRepository
+from crawlers.music_services import MusicServices
 from media.store import ObjectStore
 from runtime.embedded import readiness
 from runtime.reconciler import Reconciler
@@ -108,14 +109,23 @@ async def run(settings: Settings) -> None:
     client = await connect(settings.temporal_address, settings.temporal_namespace, timeout_s=120)
     await asyncio.to_thread(objects.ensure_bucket)
     temporary = own_folder(settings.data_dir / "tmp")
+    budget = PostgresBudget(PolitenessRepository(database))
     resources = Resources(
         database=database,
         objects=objects,
-        budget=PostgresBudget(PolitenessRepository(database)),
+        budget=budget,
         temporary=temporary,
         user_agent=settings.user_agent,
         max_audio_seconds=settings.max_audio_seconds,
         analysis=asyncio.Semaphore(slots),
+        services=MusicServices(
+            budget,
+            user_agent=settings.user_agent,
+            acoustid_key=settings.acoustid_key.get_secret_value() if settings.acoustid_key else None,
+            musicbrainz=settings.musicbrainz,
+            acoustid_url=settings.acoustid_url,
+            musicbrainz_url=settings.musicbrainz_url,
+        ),
     )
     reconciler = Reconciler(database, TemporalWorkflowClient(client), objects)
     stop = asyncio.Event()

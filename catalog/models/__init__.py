@@ -24,6 +24,7 @@ from catalog.models.ingest import (
     MatchProposal,
     Observation,
     ReviewCase,
+    ServiceAnswer,
 )
 from catalog.models.music import (
     AVAILABILITIES,
@@ -74,6 +75,7 @@ __all__ = [
     "PolitenessGroup",
     "Redirect",
     "ReviewCase",
+    "ServiceAnswer",
     "Song",
     "SongCredit",
     "SongTitle",

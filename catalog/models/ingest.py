@@ -89,6 +89,21 @@ class Observation(Keyed, Base):
     data: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
+    __table_args__ = (
+        Index("ix_observations_data", "data", postgresql_using="gin", postgresql_ops={"data": "jsonb_path_ops"}),
+    )
+
+
+class ServiceAnswer(Base):
+    """What another service said, so that it is not asked twice. ``key``: of the question, in that service's terms."""
+
+    __tablename__ = "service_answers"
+
+    service: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    answer: Mapped[dict[str, Any]]
+    fetched_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
 
 class AudioFingerprint(Base):
     """A chromaprint fingerprint. ``items``: little-endian uint32, about 8 a second; one per candidate."""

@@ -46,6 +46,10 @@ def serving(routes: dict[str, Route]) -> Iterator[Server]:
             server.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
             routes.get(self.path.partition("?")[0], answer(404))(self)
 
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.do_GET()
+
         def log_message(self, format: str, *args: object) -> None:
             pass
 

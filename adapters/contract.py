@@ -157,8 +157,9 @@ class PageRequest:
         url: absolute URL.
         kind: what the adapter expects there (its own word: ``sitemap``, ``page``, ``api``); given back in `Page`.
         priority: higher is fetched earlier.
-        context: small JSON values that travel with the request and come back in `Page.request`. One key has a meaning
-            for the house: ``lastmod``, when the source says that this page last changed (ISO 8601).
+        context: small JSON values that travel with the request and come back in `Page.request`. Two keys have a meaning
+            for the house: ``lastmod``, when the source says that this page last changed (ISO 8601), and
+            ``newest_first`` (true), for a list that begins with the newest.
         continues: the next part of the list that this request was found in: it is no deeper than that.
     """
 
@@ -281,7 +282,10 @@ A = TypeVar("A", bound=Adapter)
 
 
 def register(cls: type[A]) -> type[A]:
-    """Class decorator: makes an adapter known under its name."""
+    """Class decorator: makes an adapter known under its name. Raises ValueError for a name that is taken."""
+    known = _registry.get(cls.name)
+    if known is not None and known.__module__ != cls.__module__:
+        raise ValueError(f"name: {cls.name!r} is the name of the adapter in {known.__module__}; choose another one")
     _registry[cls.name] = cls
     return cls
 
@@ -296,7 +300,9 @@ def get_adapter(name: str) -> Adapter:
     try:
         return _registry[name]()
     except KeyError:
-        raise UnknownAdapterError(f"no source named {name!r}; there are: {', '.join(sorted(_registry))}") from None
+        there = f"no source named {name!r}; there are: {', '.join(sorted(_registry))}"
+        broken = "".join(f"; not loaded: {place}: {why}" for place, why in adapter_problems().items())
+        raise UnknownAdapterError(there + broken) from None
 
 
 def adapter_names() -> list[str]:
@@ -318,12 +324,37 @@ def recognise(url: str) -> Recognised | None:
 
 
 def load_adapters() -> None:
-    """Imports every module of this package once, so that each registers itself."""
+    """Imports every module of this package once, so that each registers itself; then those of the user's own.
+
+    What the user's own are: `adapters._outside`.
+    """
     import importlib
     import pkgutil
 
     import adapters
+    from adapters import _outside
 
     for module in pkgutil.iter_modules(adapters.__path__):
         if not module.name.startswith("_"):
             importlib.import_module(f"adapters.{module.name}")
+    _unregister(_outside.load())
+
+
+def reload_own_adapters() -> None:
+    """Reads the user's own adapters again; the rest stays."""
+    from adapters import _outside
+
+    _unregister(_outside.forget())
+    load_adapters()
+
+
+def adapter_problems() -> dict[str, str]:
+    """The user's own adapters that could not be loaded, by file, and why."""
+    from adapters import _outside
+
+    return _outside.problems()
+
+
+def _unregister(modules: set[str]) -> None:
+    for name in [name for name, cls in _registry.items() if cls.__module__ in modules]:
+        del _registry[name]

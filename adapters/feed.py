@@ -35,6 +35,8 @@ MAX_ENTRIES = 20_000
 MAX_PAGES = 1000
 """Pages of one paged feed (RFC 5005)."""
 MAX_CHAPTERS = 1000
+_NEWEST_FIRST = {"newest_first": True}
+"""How feeds are ordered: a crawl that comes again may leave their pages at what it knows."""
 _ENTRIES = ("media", "all")
 _DOCTYPE = re.compile(r"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
 _ELEMENT = re.compile(r"<\w")
@@ -66,7 +68,7 @@ class Feed:
         for seed in query.seeds:
             if not _is_web(seed):
                 raise ValueError(f"seeds: {seed!r} is not an http or https URL; write https://example.org/feed.xml")
-        return [PageRequest(seed, "feed") for seed in query.seeds]
+        return [PageRequest(seed, "feed", 0, _NEWEST_FIRST) for seed in query.seeds]
 
     def parse(self, page: Page, query: SourceQuery) -> Iterable[RecordingItem | PageRequest]:
         """The entries of a feed, its next page and its chapter files. Raises ExtractionError."""
@@ -140,7 +142,7 @@ def _named_feeds(text: str, page: Page) -> Iterator[PageRequest]:
     if not links or page.request.context.get("named"):
         raise ExtractionError("neither a feed nor a page that names one")
     for url in links[:20]:
-        yield PageRequest(url, "feed", 0, {"named": True})
+        yield PageRequest(url, "feed", 0, {"named": True, **_NEWEST_FIRST})
 
 
 def _next_page(found: Any, page: Page) -> Iterator[PageRequest]:
@@ -149,7 +151,7 @@ def _next_page(found: Any, page: Page) -> Iterator[PageRequest]:
         if link.get("rel") in ("next", "prev-archive") and number < MAX_PAGES:
             url = _link(link.get("href"), page.url)
             if url and url != page.url and same_site(url, page.url):
-                yield PageRequest(url, "feed", 1, {"page": number + 1}, continues=True)
+                yield PageRequest(url, "feed", 1, {"page": number + 1, **_NEWEST_FIRST}, continues=True)
                 return
 
 

@@ -23,6 +23,7 @@ _BAD_INPUT = {
     "bad_id",
     "ambiguous_id",
     "bad_option",
+    "bad_source",
     "no_audio_files",
     "campaign_not_found",
     "case_not_found",

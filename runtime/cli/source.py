@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session, aliased
 
-from adapters.contract import Adapter, adapter_names, get_adapter
-from catalog.models import Candidate, CrawlIncident, CrawlRun
-from runtime.cli import _context
-from runtime.cli._output import cell, console, errors_reported, moment, print_json, table
+from adapters.contract import Adapter, adapter_names, adapter_problems, get_adapter
+from runtime.cli import _context, _source_tools
+from runtime.cli._output import cell, console, errors_reported, moment, plain, print_json, table
 from runtime.embedded.state import StackNotRunningError
+from runtime.source_health import SourceState, source_states
 
-
-@dataclass(frozen=True, slots=True)
-class SourceState:
-    """How a source does. ``last_success``: when a run of it last finished; ``errors``: of its newest run, by class."""
-
-    source: str
-    adapter: str
-    newest_run: str
-    newest_run_at: datetime
-    last_success: datetime | None
-    candidates: dict[str, int]
-    errors: dict[str, int]
+_ALWAYS = ("source_key", "title", "availability")
+"""Fields that every item has."""
 
 
 def register(app: typer.Typer) -> None:
     """Adds ``source`` and its commands."""
     group = typer.Typer(help="Sources: what can be crawled, and how each does.", no_args_is_help=True)
     group.command("list")(list_)
+    _source_tools.add_to(group)
     app.add_typer(group, name="source")
 
 
 def list_(as_json: Annotated[bool, typer.Option("--json", help="For a machine.")] = False) -> None:
-    """List the adapters, and of each source that was crawled: last success, candidates by state, newest errors.
+    """List the adapters, and of each source that was crawled: last success, items, which fields they have, candidates
+    by state, errors of its last runs, and what it waits for.
 
     Without a database only the adapters are listed.
     """
@@ -68,19 +57,41 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For a machine.")
     out.print(rows)
     if known:
         out.print()
-        sources = table("source", "adapter", "newest run", "last success", "candidates", "errors of the newest run")
+        sources = table("source", "adapter", "newest run", "last success", ">items", "candidates", "errors lately")
         for state in known:
             sources.add_row(
                 cell(state.source),
                 cell(state.adapter),
                 f"{state.newest_run}, {moment(state.newest_run_at)}",
                 moment(state.last_success) or "never",
+                str(state.items),
                 cell(_counts(state.candidates)),
-                cell(_counts(state.errors)),
+                cell(_counts(state.recent_errors)),
             )
         out.print(sources)
+        _show_coverage(known)
+        for state in known:
+            for held in state.waiting:
+                what = f"{held.requests} requests" if held.requests else "the run"
+                when = f", next {moment(held.next_attempt_at)}" if held.next_attempt_at else ""
+                out.print(cell(f"{state.source}: waiting: {what}: {held.reason}; {held.who}{when}", limit=300))
     elif known is not None:
         out.print("No source was crawled yet.")
+    for place, why in adapter_problems().items():
+        typer.echo(plain(f"adapter not loaded: {place}: {why}", 300), err=True)
+
+
+def _show_coverage(states: list[SourceState]) -> None:
+    """Of each field, the share of the newest run's items that have it: a column per source would not fit."""
+    shown = [state for state in states if state.coverage]
+    if not shown:
+        return
+    fields = table("source", "fields of the newest run's items")
+    for state in shown:
+        told = (f"{name} {share:.0%}" for name, share in state.coverage.items() if name not in _ALWAYS)
+        fields.add_row(cell(state.source), cell(", ".join(told), limit=400))
+    console().print()
+    console().print(fields)
 
 
 def _counts(counts: dict[str, int]) -> str:
@@ -95,50 +106,3 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
         "politeness": asdict(adapter.politeness),
         "summary": adapter.summary,
     }
-
-
-def source_states(session: Session) -> list[SourceState]:
-    """Every source that has a run, by name: five grouped queries."""
-    later = aliased(CrawlRun)
-    newer = select(later.id).where(later.source == CrawlRun.source, later.id > CrawlRun.id)
-    newest = session.scalars(select(CrawlRun).where(~newer.exists()).order_by(CrawlRun.source)).all()
-    success = {
-        row[0]: row[1]
-        for row in session.execute(
-            select(CrawlRun.source, func.max(CrawlRun.finished_at))
-            .where(CrawlRun.state == "finished")
-            .group_by(CrawlRun.source)
-        )
-    }
-    candidates: dict[str, dict[str, int]] = {}
-    for source, state, count in session.execute(
-        select(Candidate.source, Candidate.state, func.count())
-        .group_by(Candidate.source, Candidate.state)
-        .order_by(Candidate.source, Candidate.state)
-    ):
-        candidates.setdefault(source, {})[state] = count
-    ids = [run.id for run in newest]
-    errors: dict[Any, dict[str, int]] = {}
-    for query in (
-        select(CrawlIncident.crawl_run_id, CrawlIncident.failure, func.count())
-        .where(CrawlIncident.crawl_run_id.in_(ids), CrawlIncident.final)
-        .group_by(CrawlIncident.crawl_run_id, CrawlIncident.failure),
-        select(Candidate.crawl_run_id, Candidate.reason, func.count())
-        .where(Candidate.crawl_run_id.in_(ids), Candidate.state.in_(("failed", "unavailable")))
-        .group_by(Candidate.crawl_run_id, Candidate.reason),
-    ):
-        for run_id, name, count in session.execute(query):
-            of_run = errors.setdefault(run_id, {})
-            of_run[name] = of_run.get(name, 0) + count
-    return [
-        SourceState(
-            source=run.source,
-            adapter=str(run.spec.get("adapter") or run.source),
-            newest_run=run.state,
-            newest_run_at=run.started_at or run.created_at,
-            last_success=success.get(run.source),
-            candidates=candidates.get(run.source, {}),
-            errors=dict(sorted(errors.get(run.id, {}).items(), key=lambda pair: (-pair[1], pair[0]))),
-        )
-        for run in newest
-    ]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adapters._cases import Case, cases, compare
+from adapters.cases import Case, cases, compare
 from adapters.contract import RecordingItem, adapter_names, get_adapter
 
 

@@ -1,20 +1,25 @@
 """Saved pages beside an adapter, and what is expected of them: the fixtures that test a source without the network.
 
 A case is a folder ``fixtures/ADAPTER/CASE/`` with ``page.*`` (the body as it came), ``request.json`` (what was asked)
-and ``expected.json`` (items and requests). They lie beside the file of the adapter.
+and ``expected.json`` (items and requests). They lie beside the file of the adapter. `versions source record` makes
+them, `versions source test` compares them; this module is all that a test of one's own needs.
 """
 
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapters import _outside
 from adapters.contract import ExtractionError, Page, PageRequest, RecordingItem, SourceQuery, get_adapter
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
+BUG = "bug"
+"""Under this name stands what an adapter raised that it must not raise; no expectation ever holds it."""
 _MISSING = object()
 
 
@@ -68,7 +73,9 @@ class Case:
         query = SourceQuery(
             asked.get("source", "source"), follow=asked.get("follow", ()), options=asked.get("options", {})
         )
-        return extract(self.adapter, page, query)
+        found = extract(self.adapter, page, query)
+        # Where the project lies on this machine is no part of what is expected.
+        return _replaced(found, self.folder.resolve().as_uri(), "file:///case") if asked.get("file") else found
 
     def expected(self) -> dict[str, Any]:
         """What is expected. Raises BadCaseError."""
@@ -82,8 +89,11 @@ class Case:
         return list(compare("", self.expected(), self.actual()))
 
     def accept(self) -> None:
-        """Makes what the adapter says now the expectation."""
-        write_json(self.folder / "expected.json", self.actual())
+        """Makes what the adapter says now the expectation. Raises BadCaseError where it fails."""
+        found = self.actual()
+        if BUG in found:
+            raise BadCaseError(f"{self.name}: the adapter fails: {found[BUG]}")
+        write_json(self.folder / "expected.json", found)
 
     def _read(self, name: str) -> Any:
         path = self.folder / name
@@ -96,7 +106,8 @@ class Case:
 
 
 def extract(adapter: str, page: Page, query: SourceQuery) -> dict[str, Any]:
-    """Items and further requests of a page as JSON values, and ``error`` where the adapter could not read it."""
+    """Items and further requests of a page as JSON values; ``error`` where the adapter says that it cannot read it, and
+    `BUG` where it fails."""
     items: list[Any] = []
     requests: list[Any] = []
     result: dict[str, Any] = {"items": items, "requests": requests}
@@ -108,14 +119,22 @@ def extract(adapter: str, page: Page, query: SourceQuery) -> dict[str, Any]:
                 requests.append(_request(found))
     except ExtractionError as error:
         result["error"] = str(error)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        result[BUG] = f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
     # As it would come back from a file: tuples are lists there.
     return dict(json.loads(json.dumps(result, ensure_ascii=False)))
 
 
-def cases(adapter: str | None = None, folder: Path = FIXTURES) -> list[Case]:
-    """The saved pages below a folder of fixtures, of one adapter or of all."""
-    found = sorted(folder.glob(f"{adapter or '*'}/*/request.json"))
-    return [Case(path.parent.parent.name, path.parent) for path in found]
+def fixture_folders() -> list[Path]:
+    """Where saved pages lie: beside the adapters of this package, and in the user's own folders."""
+    return [FIXTURES, *(folder / "fixtures" for folder in _outside.folders())]
+
+
+def cases(adapter: str | None = None, *folders: Path) -> list[Case]:
+    """The saved pages of one adapter or of all, below these folders of fixtures (default: all there are)."""
+    found = [path for folder in folders or fixture_folders() for path in sorted(folder.glob("*/*/request.json"))]
+    return [Case(path.parent.parent.name, path.parent) for path in found if adapter in (None, path.parent.parent.name)]
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -138,6 +157,16 @@ def compare(place: str, expected: Any, actual: Any) -> Iterator[Difference]:
             )
     elif expected is _MISSING or actual is _MISSING or type(expected) is not type(actual) or expected != actual:
         yield Difference(place, None if expected is _MISSING else expected, None if actual is _MISSING else actual)
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(old, new)
+    if isinstance(value, list):
+        return [_replaced(inner, old, new) for inner in value]
+    if isinstance(value, dict):
+        return {name: _replaced(inner, old, new) for name, inner in value.items()}
+    return value
 
 
 def _request(found: PageRequest) -> dict[str, Any]:

@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help demo test check chaos bench install docs screenshots clean
+.PHONY: help demo test check chaos network bench install docs screenshots clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ check: install ## formatting, types, walls between rooms, docs
 
 chaos: install ## kill every part at random moments and compare with an undisturbed run
 	@$(RUN) python -m examples.chaos $(CHAOS)
+
+network: install ## crawl 26 sites of all kinds, hostile ones too, by two workers that are killed again and again
+	@$(RUN) python -m examples.network.trial $(NETWORK)
 
 bench: install ## measure, side by side (ONLY=name for one)
 	@$(RUN) python -m benchmarks $(if $(ONLY),--only $(ONLY))

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import random
+import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+import aiohttp
+import brotli
+from aiohttp.http_exceptions import TransferEncodingError
 from scrapy import exceptions as scrapy_errors
 
 from crawlers.errors import FailureClass, FetchError
 from crawlers.ports import Observed
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+# What the unpackers that Scrapy brings along raise.
+_DAMAGED = (gzip.BadGzipFile, zlib.error, brotli.error, zstd.ZstdError, EOFError)
 MAX_RETRY_AFTER_S = 24 * 3600.0
 
 _BY_STATUS = {
@@ -52,6 +65,10 @@ def failure_of_exception(error: BaseException) -> FetchError:
         return FetchError(FailureClass.TOO_LARGE, detail)
     if isinstance(error, scrapy_errors.UnsupportedURLSchemeError | scrapy_errors.NotSupported):
         return FetchError(FailureClass.ADDRESS_BLOCKED, detail)
+    if isinstance(error, _DAMAGED):
+        return FetchError(FailureClass.BROKEN_MARKUP, f"the body cannot be unpacked: {detail}")
+    if _breaks_http(error):
+        return FetchError(FailureClass.PROTOCOL_ERROR, " ".join(detail.split()))
     if isinstance(
         error,
         scrapy_errors.CannotResolveHostError
@@ -62,6 +79,15 @@ def failure_of_exception(error: BaseException) -> FetchError:
     ):
         return FetchError(FailureClass.CONNECTION, detail)
     return FetchError(FailureClass.TRANSIENT, f"{type(error).__name__}: {detail}")
+
+
+def _breaks_http(error: BaseException) -> bool:
+    """Whether aiohttp could not make sense of the answer; Scrapy's errors carry its own as their cause."""
+    cause = error.__cause__
+    if isinstance(cause, aiohttp.ClientPayloadError):
+        cause = cause.__cause__ or cause.__context__
+        return isinstance(cause, TransferEncodingError)
+    return isinstance(cause, aiohttp.ClientResponseError)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

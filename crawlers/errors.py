@@ -33,6 +33,7 @@ class FailureClass(StrEnum):
     TIMEOUT = "timeout"
     CONNECTION = "connection"
     SERVER_ERROR = "server_error"
+    PROTOCOL_ERROR = "protocol_error"
     BROWSER_MISSING = "browser_missing"
     TRANSIENT = "transient"
 
@@ -79,6 +80,9 @@ CONSEQUENCES: dict[FailureClass, Consequence] = {
     FailureClass.TIMEOUT: Consequence(True, False, "The site is slow; raise limits.timeout_s if it happens often."),
     FailureClass.CONNECTION: Consequence(True, False, "The site could not be reached; check its name and the network."),
     FailureClass.SERVER_ERROR: Consequence(True, False, "The site has a fault; it is asked again later."),
+    FailureClass.PROTOCOL_ERROR: Consequence(
+        True, False, "The server's answer breaks the rules of HTTP; report it to the site if it stays so."
+    ),
     FailureClass.BROWSER_MISSING: Consequence(
         False, False, "Install Chromium (`playwright install chromium`, or Debian's chromium package)."
     ),

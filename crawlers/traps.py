@@ -34,7 +34,7 @@ class TrapDetector:
                 self._reported.add(pattern)
 
     def visited(self, url: str, items: int) -> str | None:
-        """A page was read and brought so many items; the pattern for which that counts, None where it does not."""
+        """A page was read and brought so many new items; the pattern for which that counts, None where it does not."""
         if items or (pattern := url_pattern(url)) is None:
             return None
         self._fruitless[pattern] = self._fruitless.pop(pattern, 0) + 1

@@ -61,7 +61,8 @@ LOW_WATER = 64
 CAPACITY = 512
 MAX_UNCOMMITTED_BYTES = 64_000_000
 MAX_KNOWN = 50_000
-"""Links remembered as already handed to the store, so that a menu on every page is not sent again and again."""
+"""Links remembered as already handed to the store, so that a menu on every page is not sent again and again; items
+remembered, so that the same page under another address is known to bring nothing."""
 MAX_TOO_DEEP = 20
 MAX_ERROR_BODY = 64 * 1024
 _RECHECK_S = 1.0
@@ -115,6 +116,7 @@ class Run:
         self._incremental = Incremental(job, history, conditional=not self.rendered)
         self._traps = TrapDetector(job.limits.max_pages_per_pattern, job.follow)
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._too_deep: set[str] = set()
         self._trap_witnesses: set[str] = set()
         self._held: set[str] = set()
@@ -390,7 +392,7 @@ class Run:
         progress = self.progress
         progress.items += len(items)
         outcome = self._outcome(request, status, url)
-        outcome.fruitless = self._traps.visited(queued.request.url, len(items))
+        outcome.fruitless = self._traps.visited(queued.request.url, sum(map(self._is_news, items)))
         # What was read before the adapter stumbled is as good as on any other page.
         outcome.items = items
         outcome.discovered = discovered
@@ -402,6 +404,16 @@ class Run:
         self._finished += 1
         progress.last_url = url
         self.writer.put(outcome, record)
+
+    def _is_news(self, item: RecordingItem) -> bool:
+        """Whether no page before told the same of this item: the same page under endless addresses brings nothing."""
+        told = (item.source_key, item.digest())
+        news = told not in self._told
+        self._told[told] = None
+        self._told.move_to_end(told)
+        if len(self._told) > MAX_KNOWN:
+            self._told.popitem(last=False)
+        return news
 
     def _discover(self, parent: QueuedRequest, found: PageRequest, links: list[Link]) -> QueuedRequest | None:
         """What is new to this run; ``links`` takes every link, for the page's history."""

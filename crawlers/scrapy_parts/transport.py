@@ -24,6 +24,8 @@ from crawlers.scrapy_parts.spider import run_of
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
+MAX_CODINGS = 2
+"""Content codings upon one another. Each may unpack to the size limit, so their number has to have one as well."""
 _ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,application/json;q=0.9,*/*;q=0.5"
 
 
@@ -90,6 +92,9 @@ class GuardedHttpHandler(AiohttpDownloadHandler):
             limit = min(limit, MAX_ERROR_BODY)
         elif is_page_type(content_type := response.headers.get("Content-Type", "")) is False:
             raise FetchError(FailureClass.WRONG_TYPE, content_type[:200], status=status)
+        codings = [each for each in response.headers.get("Content-Encoding", "").split(",") if each.strip()]
+        if len(codings) > MAX_CODINGS:
+            raise FetchError(FailureClass.WRONG_TYPE, f"packed {len(codings)} times over", status=status)
         cut = limit is not self._limit
         length = response.content_length
         if not cut and length is not None and length > limit:

@@ -47,6 +47,7 @@ _NEVER_AUDIO = frozenset(
         "audio/x-scpls",
     )
 )
+_WHOLE = {"accept": "*/*", "accept-encoding": "identity"}
 _NEVER_AUDIO_FAMILIES = ("text/", "image/", "font/", "multipart/")
 
 
@@ -108,7 +109,7 @@ async def download(
     sent = dict(headers or {})
     seen: set[str] = set()
     async with httpx.AsyncClient(
-        verify=_tls(), trust_env=False, follow_redirects=False, timeout=httpx.Timeout(timeout_s)
+        verify=tls_context(), trust_env=False, follow_redirects=False, timeout=httpx.Timeout(timeout_s)
     ) as client:
         while True:
             if url in seen or len(seen) > max_redirects:
@@ -172,7 +173,7 @@ class _Hop:
 
     async def fetch(self, target: Path) -> Downloaded | str:
         """The file, or the URL that the answer redirects to."""
-        response = await _open(self.client, self.url, self.addresses, self.headers)
+        response = await open_checked(self.client, "GET", self.url, self.addresses, {**self.headers, **_WHOLE})
         try:
             self.status = response.status_code
             location = response.headers.get("location")
@@ -210,7 +211,8 @@ def local_path(url: str) -> Path:
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
+    """Verifies certificates; the environment cannot change that."""
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -219,18 +221,27 @@ def _origin(url: str) -> tuple[str, str]:
     return split.scheme.lower(), split.netloc.lower()
 
 
-async def _open(
-    client: httpx.AsyncClient, url: str, addresses: list[str], headers: Mapping[str, str]
+async def open_checked(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    addresses: list[str],
+    headers: Mapping[str, str],
+    body: bytes | None = None,
 ) -> httpx.Response:
-    """Asks one of the checked addresses under the URL's own name."""
+    """Asks one of the checked addresses under the URL's own name; the body is not read yet.
+
+    Raises httpx's errors, and FetchError where there is no address.
+    """
     parsed = httpx.URL(url)
     name = parsed.raw_host.decode("ascii")
     failed: httpx.ConnectError | None = None
     for address in addresses:
         request = client.build_request(
-            "GET",
+            method,
             parsed.copy_with(host=address, fragment=None),
-            headers={**headers, "host": parsed.netloc.decode("ascii"), "accept": "*/*", "accept-encoding": "identity"},
+            headers={**headers, "host": parsed.netloc.decode("ascii")},
+            content=body,
             extensions={"sni_hostname": name.removesuffix(".")} if name != address else {},
         )
         request.extensions["timeout"] = client.timeout.as_dict()

@@ -1,0 +1,1 @@
+"""Parts of the yt-dlp engine; `crawlers.yt_dlp` puts them together."""

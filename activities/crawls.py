@@ -25,6 +25,7 @@ from crawlers.files import crawl_files
 from crawlers.guard import AddressGuard
 from crawlers.history import RevisitPolicy
 from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress
+from crawlers.yt_dlp import crawl_with_yt_dlp
 
 RETRIED_REASONS = [failure.value for failure, consequence in CONSEQUENCES.items() if consequence.retry]
 """A candidate that failed for one of these is tried again by the next run."""
@@ -80,17 +81,20 @@ class CrawlActivities:
         store = PostgresCrawlStore(record)
         if adapter.engine is Engine.FILES:
             return crawl_files(job, adapter, store=store, progress=progress, stop=stop)
-        return crawl_pages(
-            job,
-            adapter,
-            store=store,
-            snapshots=WarcSnapshotStore(record, self._resources.objects, source=run.source, crawl_run_id=str(run.id)),
-            budget=self._resources.budget,
-            guard=AddressGuard(job.allow_private),
-            progress=progress,
-            stop=stop,
-            history=PostgresHistory(self._database, run.id, run.source),
-        )
+        ports: dict[str, Any] = {
+            "store": store,
+            "snapshots": WarcSnapshotStore(
+                record, self._resources.objects, source=run.source, crawl_run_id=str(run.id)
+            ),
+            "budget": self._resources.budget,
+            "guard": AddressGuard(job.allow_private),
+            "progress": progress,
+            "stop": stop,
+            "history": PostgresHistory(self._database, run.id, run.source),
+        }
+        if adapter.engine is Engine.YT_DLP:
+            return crawl_with_yt_dlp(job, adapter, accounts=self._resources.accounts, **ports)
+        return crawl_pages(job, adapter, **ports)
 
     def _load(self, run_id: uuid.UUID) -> CrawlRun:
         with self._database.transaction() as session:

@@ -11,13 +11,14 @@ from activities.crawl_ports import PostgresBudget
 from catalog.database import Database
 from crawlers.music_services import MusicServices
 from crawlers.ports import CrawlProgress
+from crawlers.yt_dlp_parts.accounts import Accounts
 from media.store import ObjectStore
 
 
 @dataclass(slots=True)
 class Resources:
-    """``temporary``: a folder for downloads; ``analysis``: one slot per core, for FFmpeg; ``crawls``: under way, by run
-    id, for who watches."""
+    """``temporary``: a folder for downloads; ``accounts``: the operator's, for sources that want one; ``analysis``: one
+    slot per core, for FFmpeg; ``crawls``: under way, by run id, for who watches."""
 
     database: Database
     objects: ObjectStore
@@ -26,5 +27,6 @@ class Resources:
     user_agent: str = "VersionsBot/0.1"
     services: MusicServices | None = None
     max_audio_seconds: float = 7200.0
+    accounts: Accounts = field(default_factory=Accounts)
     analysis: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
     crawls: dict[str, CrawlProgress] = field(default_factory=dict)

@@ -41,7 +41,6 @@ _SECRET_WORDS = ("cookie", "passw", "token", "secret", "account", "login", "user
 _MAX_TITLE, _MAX_TEXT = 1000, 5000
 _MAX_CHAPTERS = 500
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
-_TOPIC = " - Topic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ class YtDlpAdapter:
         """What this URL or bare id leads to."""
         raise NotImplementedError
 
-    def search_url(self, text: str) -> str:
+    def search_url(self, wanted: str) -> str:
         """The page of a search. Raises ValueError where yt-dlp has none for this site."""
         raise ValueError(f"search: {self.search_missing}")
 
@@ -120,10 +119,10 @@ class YtDlpAdapter:
             if not found.source_key:
                 raise ValueError(f"seeds: {seed!r} is cut off; give the whole address")
             requests.append(PageRequest(found.url, found.kind))
-        for text in query.search:
-            if not text.strip():
+        for wanted in query.search:
+            if not wanted.strip():
                 raise ValueError("search: an empty text finds nothing; leave it out")
-            requests.append(PageRequest(self.search_url(text.strip()), "search"))
+            requests.append(PageRequest(self.search_url(wanted.strip()), "search"))
         return requests
 
     def parse(self, page: Page, query: SourceQuery) -> Iterator[RecordingItem | PageRequest]:
@@ -201,8 +200,6 @@ class YtDlpAdapter:
         """Performers and composers that the site names as such, then whose channel it is."""
         performers = names(info, "artists", "artist")
         channel = text(info.get("channel") or info.get("uploader"), _MAX_TITLE)
-        if channel.endswith(_TOPIC):
-            performers = performers or [channel.removesuffix(_TOPIC)]
         credits = [Credit(name) for name in performers]
         credits += [Credit(name, "composer") for name in names(info, "composers", "composer")]
         if channel and channel not in performers:
@@ -253,10 +250,11 @@ class YtDlpAdapter:
                 yield PageRequest(target.url, target.kind, 1 if target.kind == ITEM else 0, context)
         following = _count(info.get("_next_offset"))
         if offset < following < most:
-            yield PageRequest(request.url, request.kind, request.priority, {**request.context, "offset": following})
+            rest = {**request.context, "offset": following}
+            yield PageRequest(request.url, request.kind, request.priority, rest, continues=True)
 
     def _entry(self, entry: Mapping[str, Any]) -> Recognised | None:
-        url = entry.get("url")
+        url = entry.get("url") or entry.get("webpage_url")  # of a list within a list there is only the latter
         found = self.recognise(url) if isinstance(url, str) else None
         return found if found is not None and found.source_key else None
 

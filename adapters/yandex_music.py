@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from adapters._yt_dlp import ITEM, Address, YtDlpAdapter, text
-from adapters.contract import PolitenessDefaults, Recognised, register
+from adapters.contract import Credit, PolitenessDefaults, Recognised, register
 
 SITE = "https://music.yandex.ru"
 _HOST = re.compile(r"music\.yandex\.(?:ru|kz|ua|by|com)")
@@ -57,3 +57,9 @@ class YandexMusic(YtDlpAdapter):
     def title_of(self, info: Mapping[str, Any]) -> str:
         """The track's own: yt-dlp puts the artist before it."""
         return text(info.get("track"), 1000) or super().title_of(info)
+
+    def credits_of(self, info: Mapping[str, Any]) -> tuple[Credit, ...]:
+        """Each performer by himself: yt-dlp joins their names by commas."""
+        joined = text(info.get("artist"), 1000)
+        artists = [name for each in joined.split(", ") if (name := each.strip())]
+        return super().credits_of({**info, "artists": artists})

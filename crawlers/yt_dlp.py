@@ -27,6 +27,8 @@ from adapters.contract import (
 )
 from crawlers.classify import Backoff
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
+from crawlers.history import CrawlHistory
+from crawlers.politeness import DEFAULT_PENALTY_S
 from crawlers.ports import (
     Claim,
     CrawlJob,
@@ -40,7 +42,7 @@ from crawlers.ports import (
     SnapshotStore,
     StopSignal,
 )
-from crawlers.urls import request_key
+from crawlers.urls import request_key, server_group
 from crawlers.writer import GroupWriter
 from crawlers.yt_dlp_parts.accounts import AccountError, Accounts
 from crawlers.yt_dlp_parts.info import body
@@ -71,6 +73,7 @@ async def crawl_with_yt_dlp(
     backoff: Backoff | None = None,
     accounts: Accounts | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    history: CrawlHistory | None = None,
 ) -> bool:
     """Crawls until the frontier is exhausted (True; also when ``limits.max_pages`` is reached) or stopped (False).
 
@@ -109,6 +112,7 @@ class _Run:
         self._adapter = adapter
         self._query = SourceQuery(job.source, job.seeds, job.search, job.follow, job.options)
         self._store = store
+        self._budget = budget
         self._progress = progress
         self._backoff = backoff
         self._writer = GroupWriter(store, snapshots, self._committed)
@@ -176,7 +180,9 @@ class _Run:
         while not stop.is_set():
             self._raise_failed()
             self._changed.clear()
-            room = min(self._slots - len(self._visits), self._job.limits.max_pages - self._finished - len(self._visits))
+            # A place is free when its page is committed, so that a kill costs no more than what is under way. These
+            # sites are asked once a second or less: nothing is gained by larger commits.
+            room = min(self._slots - len(self._held), self._job.limits.max_pages - self._finished - len(self._visits))
             if room <= 0:
                 if not self._visits and not self._held:
                     logger.info("crawl run %s: max_pages is reached", self._job.crawl_run_id)
@@ -192,8 +198,6 @@ class _Run:
             if taken:
                 continue
             if self._held:
-                if not self._visits:
-                    self._writer.hurry()
                 await self._wait(_STOP_CHECK_S)
                 continue
             due_in_s = await self._store.next_due_in_s()
@@ -216,6 +220,7 @@ class _Run:
     def _visited(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is None:
             self._visits.discard(task)
+            self._writer.hurry()
         self._changed.set()
 
     def _raise_failed(self) -> None:
@@ -275,15 +280,18 @@ class _Run:
             outcome.retry_in_s = max(read.postponed.seconds, 0.0)
             self._writer.put(outcome)
         else:
-            self._conclude(queued, outcome, read)
+            await self._conclude(queued, outcome, read)
 
-    def _conclude(self, queued: QueuedRequest, outcome: PageOutcome, read: Read) -> None:
+    async def _conclude(self, queued: QueuedRequest, outcome: PageOutcome, read: Read) -> None:
         error, record = read.error, None
         if error is not None:
             outcome.status = error.status
             attempt = queued.attempts + 1
+            wait_s = self._backoff.delay_s(attempt) if error.retry_after_s is None else error.retry_after_s
+            if error.failure is FailureClass.RATE_LIMITED and error.status is None:
+                # Told in words, with a status that tells the budget nothing: a bot check, a session limit.
+                await self._budget.penalise(server_group(queued.request.url), max(wait_s, DEFAULT_PENALTY_S))
             if CONSEQUENCES[error.failure].retry and attempt < self._job.limits.max_attempts:
-                wait_s = self._backoff.delay_s(attempt) if error.retry_after_s is None else error.retry_after_s
                 outcome.retry_in_s = wait_s
                 self._progress.retries += 1
         if read.page is not None and outcome.retry_in_s is None:
@@ -316,8 +324,7 @@ class _Run:
                 if isinstance(found, RecordingItem):
                     items.append(found)
                 else:
-                    following = found.url == queued.request.url and found.kind == queued.request.kind
-                    depth = queued.depth + (0 if following else 1)
+                    depth = queued.depth + (0 if found.continues else 1)
                     discovered.setdefault(_key(found), QueuedRequest(_key(found), found, depth))
         except ExtractionError as problem:
             error = FetchError(FailureClass.BROKEN_MARKUP, str(problem)[:500])

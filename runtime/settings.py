@@ -42,5 +42,7 @@ class Settings(BaseSettings):
     acoustid_url: str = "https://api.acoustid.org/v2/"
     musicbrainz_url: str = "https://musicbrainz.org/ws/2/"
     """Or a mirror of one's own."""
+    accounts_dir: Path | None = None
+    """Folder of cookie files of the operator's accounts: ``<source>.cookies.txt``."""
     max_audio_seconds: int = 2 * 3600
     """Longer recordings are refused as too_long."""

@@ -24,6 +24,7 @@ from adapters.contract import adapter_names
 from catalog.database import Database
 from catalog.repositories.politeness import PolitenessRepository
 from crawlers.music_services import MusicServices
+from crawlers.yt_dlp_parts.accounts import Accounts
 from media.store import ObjectStore
 from runtime.embedded import readiness
 from runtime.reconciler import Reconciler
@@ -117,6 +118,7 @@ async def run(settings: Settings) -> None:
         temporary=temporary,
         user_agent=settings.user_agent,
         max_audio_seconds=settings.max_audio_seconds,
+        accounts=Accounts(settings.accounts_dir),
         analysis=asyncio.Semaphore(slots),
         services=MusicServices(
             budget,

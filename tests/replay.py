@@ -7,6 +7,7 @@ large one, ``file`` beside the recording.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
+from yt_dlp.cookies import YoutubeDLCookieJar
 
 from adapters._yt_dlp import YtDlpAdapter
 from adapters.contract import PageRequest, get_adapter
@@ -80,11 +82,10 @@ class Names:
         return ["93.184.216.34"]
 
 
-async def read(adapter: str, url: str, replay: Replay, kind: str = "item", context: Mapping[str, Any] | None = None) -> Read:
+async def read(
+    adapter: str, url: str, replay: Replay, kind: str = "item", context: Mapping[str, Any] | None = None
+) -> Read:
     """One page of an adapter, by the real extractor."""
-    import asyncio
-
-    from yt_dlp.cookies import YoutubeDLCookieJar
 
     chosen = get_adapter(adapter)
     assert isinstance(chosen, YtDlpAdapter)

@@ -12,7 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, RequestError, TransportError
-from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, UnsupportedError, UserNotLive
+from yt_dlp.utils import (
+    ExtractorError,
+    GeoRestrictedError,
+    UnsupportedError,
+    UserNotLive,
+    YoutubeDLError,
+)
 
 from adapters.contract import Availability
 from crawlers.classify import failure_of_status, retry_after_s
@@ -35,9 +41,10 @@ WORDS: tuple[tuple[FailureClass, str], ...] = (
     (FailureClass.GONE, r"(?:has|have|was|were) (?:been )?(?:removed|deleted|terminated|blocked|closed)|removed by"),
     (FailureClass.GONE, r"no longer available|copyright|terminated|closed their|violat"),
     (FailureClass.GONE, r"правообладател|изъят|удал[её]н|заблокирован"),
+    (FailureClass.TRANSIENT, r"temporarily|временно"),
     (FailureClass.NOT_FOUND, r"does(?:n.t| not) exist|not.?found|unavailable|isn.?t available|does not have a"),
     (FailureClass.NOT_FOUND, r"не найден|не существует|недоступн"),
-    (FailureClass.TRANSIENT, r"temporarily|временно|network error|incomplete (?:data|yt)|server error|went wrong"),
+    (FailureClass.TRANSIENT, r"network error|incomplete (?:data|yt)|server error|went wrong"),
     (FailureClass.TRANSIENT, r"unknown error|попробуйте позже"),
     (FailureClass.WRONG_TYPE, r"not (?:currently )?live|premieres? in|will begin|DRM|unsupported"),
 )
@@ -54,6 +61,8 @@ LASTING: Mapping[FailureClass, Availability] = {
     FailureClass.AUTH_REQUIRED: Availability.AUTH_REQUIRED,
 }
 """Failures that say something about the item itself, and what its source's availability then is."""
+TELLING = frozenset((*LASTING, FailureClass.RATE_LIMITED))
+"""What may be believed of words that stand in a warning, or in an answer that was not asked for them."""
 
 _HINTS = re.compile(
     r"\s*(?:;? ?please report this issue|Use --|See +https?://|Also see|It is recommended to use|This helps protect|"
@@ -61,7 +70,7 @@ _HINTS = re.compile(
     re.DOTALL,
 )
 _PREFIX = re.compile(
-    r"^(?:ERROR: ?|WARNING: ?|\[[\w:]+\] ?|[\w-]{6,40}: (?=[A-ZА-Я])|YouTube said: (?:ERROR - |INFO - )?)+"
+    r"^(?:ERROR: ?|WARNING: ?|\[[\w:]+\] (?:[\w-]+: )?|[\w-]{6,40}: (?=[A-ZА-Я])|YouTube said: (?:ERROR - |INFO - )?)+"
 )
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -101,7 +110,7 @@ def failure_of_error(
     status = next((each for each in chain if isinstance(each, HTTPError)), None)
     words = plain(expected.orig_msg if expected is not None else str(error))
     if status is not None:
-        return _of_status(status, words)
+        return _of_status(status, answers)
     if expected is not None and expected.expected:
         failure = failure_of_words(words)
         if any(isinstance(each, CertificateVerifyError | TransportError | RequestError) for each in chain):
@@ -112,13 +121,19 @@ def failure_of_error(
     return _of_crash(error, words, seen, answers, warnings)
 
 
-def _of_status(error: HTTPError, words: str) -> FetchError:
+def _of_status(error: HTTPError, answers: Iterable[bytes]) -> FetchError:
+    """By the status, unless the site says in words what is the matter."""
     headers = {name.lower(): value for name, value in error.response.headers.items()}
     wait_s = retry_after_s(headers)
     failure = failure_of_status(error.status) or FailureClass.TRANSIENT
     if failure is FailureClass.SERVER_ERROR and wait_s is not None:
         failure = FailureClass.RATE_LIMITED
-    return FetchError(failure, f"HTTP {error.status}: {words}"[:300], status=error.status, retry_after_s=wait_s)
+    words = next((told for body in answers if (told := words_of(body))), "")
+    if failure in (FailureClass.FORBIDDEN, FailureClass.AUTH_REQUIRED, FailureClass.NOT_FOUND):
+        meant = failure_of_words(words)
+        failure = meant if meant in TELLING and meant is not None else failure
+    detail = f"HTTP {error.status}" + (f": {words}" if words else "")
+    return FetchError(failure, detail[:300], status=error.status, retry_after_s=wait_s)
 
 
 def _of_crash(
@@ -128,12 +143,13 @@ def _of_crash(
     not know, or because the site changed."""
     if seen is not None:
         return seen
-    for told in (*(words_of(body) for body in answers), *(plain(warning) for warning in warnings)):
-        failure = failure_of_words(told) if told else None
-        if failure is not None and failure is not FailureClass.WRONG_TYPE:
-            return FetchError(failure, told)
-    name = type(error).__name__ if not isinstance(error, DownloadError) else "the extractor gave up"
-    return FetchError(FailureClass.ADAPTER_BROKEN, f"{name}: {words or 'without a word'}"[:300])
+    for said in (*(words_of(body) for body in answers), *(plain(warning) for warning in warnings)):
+        failure = failure_of_words(said) if said else None
+        if failure is not None and failure in TELLING:
+            return FetchError(failure, said)
+    cause = list(_causes(error))[-1]
+    name = "" if isinstance(cause, YoutubeDLError) else f" ({type(cause).__name__}: {cause})"
+    return FetchError(FailureClass.ADAPTER_BROKEN, f"{words or 'without a word'}{name}"[:300])
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -166,9 +182,7 @@ def words_of(body: bytes) -> str:
     for name in ("detail", "error", "message", "errors"):
         value = answer.get(name)
         if isinstance(value, dict):
-            value = (
-                value.get("message") or value.get("text") or value.get("name") or json.dumps(value, ensure_ascii=False)
-            )
+            value = value.get("message") or value.get("text") or value.get("name")
         if isinstance(value, list) and value:
             value = value[0]
         if isinstance(value, str) and value.strip():

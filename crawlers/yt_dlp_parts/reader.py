@@ -15,7 +15,7 @@ from adapters.contract import PageRequest
 from crawlers.errors import FailureClass, FetchError
 from crawlers.ports import NotNow
 from crawlers.urls import request_key
-from crawlers.yt_dlp_parts.failures import LASTING, failure_of_error, failure_of_words, plain, words_of
+from crawlers.yt_dlp_parts.failures import LASTING, TELLING, failure_of_error, failure_of_words, plain, words_of
 from crawlers.yt_dlp_parts.info import OpenList, described, window
 from crawlers.yt_dlp_parts.session import Downloader, Extraction, ExtractionStopped
 
@@ -113,7 +113,7 @@ class Reader:
             return Read(page)
         for words in (*map(_refusal, extraction.answers), *map(plain, extraction.said())):
             failure = failure_of_words(words) if words else None
-            if failure is None or failure is FailureClass.WRONG_TYPE:
+            if failure is None or failure not in TELLING:
                 continue
             error = FetchError(failure, words)
             if failure not in LASTING:

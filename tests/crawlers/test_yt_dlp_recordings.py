@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from adapters._cases import FIXTURES
 from adapters._yt_dlp import YtDlpAdapter
+from adapters.cases import FIXTURES
 from adapters.contract import ExtractionError, Page, PageRequest, RecordingItem, SourceQuery, get_adapter
 from crawlers.yt_dlp_parts.failures import LASTING
 from crawlers.yt_dlp_parts.info import body

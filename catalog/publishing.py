@@ -7,10 +7,12 @@ anew whenever a source joins. So the catalog does not depend on the order in whi
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, TypedDict
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, defer, joinedload
 
 from catalog import feed
@@ -133,7 +135,7 @@ def _publish(session: Session, candidate: Candidate, target: Target) -> Publishe
             if target.action == "new_version":
                 song = _song(session, target.song_id)
             else:
-                song, created_song = _new_song(session, candidate), True
+                song, created_song = new_song(session, candidate), True
             version, created_version = Version(song=song, title=candidate.normalised["title"]), True
             session.add(version)
         source = VersionSource(version=version, candidate_id=candidate.id)
@@ -169,6 +171,52 @@ def _publish(session: Session, candidate: Candidate, target: Target) -> Publishe
     return Published(version.id, song.id, "published" if only or known is not None else "duplicate")
 
 
+def derive(session: Session, song_ids: Iterable[uuid.UUID], version_ids: Iterable[uuid.UUID]) -> list[dict[str, Any]]:
+    """Describes songs and versions anew after their sources were moved; what has none left is deleted.
+
+    Returns the events that tell of it, for `feed.record_all`. The caller holds the identity lock.
+    """
+    session.flush()
+    events: list[dict[str, Any]] = []
+    for version_id in sorted(set(version_ids)):
+        version = session.get_one(Version, version_id)
+        rows = _rows(session, VersionSource.version_id == version_id)
+        if rows:
+            version.deleted_at = None
+            _refresh_version(version, rows, _Artists(session, rows))
+            events.append(
+                feed.event("version.updated", "version", version_id, song_id=str(version.song_id), title=version.title)
+            )
+        elif version.deleted_at is None:
+            version.deleted_at = datetime.now(UTC)
+            events.append(feed.event("version.deleted", "version", version_id))
+    session.flush()
+    for song_id in sorted(set(song_ids)):
+        song = session.get_one(Song, song_id)
+        rows = _rows(session, Version.song_id == song_id, Version.deleted_at.is_(None))
+        if rows:
+            song.deleted_at = None
+            _refresh_song(song, rows, _Artists(session, rows))
+            events.append(feed.event("song.updated", "song", song_id, title=song.title, slug=song.slug))
+        elif song.deleted_at is None:
+            song.deleted_at = datetime.now(UTC)
+            events.append(feed.event("song.deleted", "song", song_id))
+    session.flush()
+    return events
+
+
+def _rows(session: Session, *conditions: ColumnElement[bool]) -> list[_Row]:
+    """Sources with their candidates, best first."""
+    rows = session.execute(
+        select(VersionSource, Candidate)
+        .join(Candidate, Candidate.id == VersionSource.candidate_id)
+        .join(Version, Version.id == VersionSource.version_id)
+        .where(*conditions)
+        .options(defer(Candidate.item), defer(Candidate.audio), defer(Candidate.waveform))
+    ).all()
+    return sorted(((source, candidate) for source, candidate in rows), key=_quality)
+
+
 def _version(session: Session, version_id: uuid.UUID | None) -> Version:
     version = version_id and session.get(Version, survivor(session, "version", version_id))
     if not version or version.deleted_at:
@@ -183,7 +231,8 @@ def _song(session: Session, song_id: uuid.UUID | None) -> Song:
     return song
 
 
-def _new_song(session: Session, candidate: Candidate) -> Song:
+def new_song(session: Session, candidate: Candidate) -> Song:
+    """A song that this candidate will be the first source of; it is written with it."""
     title = candidate.normalised["song_titles"][0]["name"]
     song = Song(title=title, slug=free_slug(session, Song.slug, title))
     session.add(song)

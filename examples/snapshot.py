@@ -94,7 +94,7 @@ def take(session: Session) -> Snapshot:
     ):
         credits[version_id].append(artist)
     described = {}
-    for version, title in session.execute(select(Version, Song.title).join(Song)):
+    for version, title in session.execute(select(Version, Song.title).join(Song).where(Version.deleted_at.is_(None))):
         sources = songs[version.song_id][version.id]
         described[min(sources, default=str(version.id))] = (
             title,

@@ -33,6 +33,18 @@ class BadDecisionError(ModerationError):
     code = "bad_decision"
 
 
+class ForbiddenLinkError(ModerationError):
+    """Somebody said that these must not be linked."""
+
+    code = "forbidden_link"
+
+
+class MembersDisagreeError(ModerationError):
+    """A merge must satisfy the worst pair of sources too, and this one does not."""
+
+    code = "members_disagree"
+
+
 class BadCursorError(ModerationError):
     """The cursor was not given out by this list."""
 

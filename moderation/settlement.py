@@ -29,12 +29,13 @@ from catalog.models import (
 )
 from catalog.publishing import CreditName, Description, SpelledName, Target, UnknownTargetError, lock_identity, publish
 from identity import services, song
-from identity.evidence import Proposal
+from identity.evidence import Proposal, Question
 from identity.names import fold, title_key
 from identity.recording import service as recording
 from identity.recording.items import items_from_bytes
 from identity.subject import Name, Subject, subject_from_item
-from moderation.errors import CaseNotFoundError
+from moderation import links
+from moderation.errors import CaseNotFoundError, ForbiddenLinkError
 from moderation.policy import ApprovalPolicy, Ruling, decide, suggest
 
 MOST_LOOKED_AT_AGAIN = 50
@@ -102,12 +103,14 @@ def settle(session: Session, candidate_id: uuid.UUID) -> Settled:
         return _publish(session, candidate, Target("attach", version_id=candidate.version_id), "changed")
     with session.no_autoflush:  # the questions are about others; what changes here is written once
         proposals = find_proposals(session, candidate, subject)
+        if not first:  # nobody can have spoken of one that was never seen before
+            proposals = links.obey(session, candidate.id, proposals)
     _record_proposals(session, candidate, proposals, first=first)
     ruling = _after_its_copy(session, candidate, decide(policy, subject.missing, proposals))
     if ruling.automatic:
         if case is not None:
             _close(session, case, ruling.detail)
-        return _publish(session, candidate, ruling.target, ruling.reason, ruling.detail)
+        return _publish(session, candidate, ruling.target, ruling.reason, ruling.detail, proposals=proposals)
 
     if case is None:
         case = ReviewCase(candidate_id=candidate_id)
@@ -148,9 +151,10 @@ def apply_decision(session: Session, case_id: uuid.UUID) -> Settled:
             # Somebody published that song in between: a moderator who approved "a new song" did not know of it.
             return _reopen(session, case, decision, "the catalog has a song like it by now; look again", now)
         try:
-            settled = _publish(session, candidate, target, "moderator", decision.note)
-        except UnknownTargetError as error:
-            # The target went away between decision and application: a moderator must look again.
+            links.check_target(session, candidate.id, target)
+            settled = _publish(session, candidate, target, "moderator", decision.note, made_by=decision.actor)
+        except (UnknownTargetError, ForbiddenLinkError) as error:
+            # The target went away, or was forbidden, between decision and application: a moderator must look again.
             return _reopen(session, case, decision, str(error), target)
     case.state = "applied"
     case.row_version += 1
@@ -303,8 +307,31 @@ def _credit(name: Name, role: str, join_phrase: str) -> CreditName:
     )
 
 
-def _publish(session: Session, candidate: Candidate, target: Target, reason: str, detail: str = "") -> Settled:
+def _publish(
+    session: Session,
+    candidate: Candidate,
+    target: Target,
+    reason: str,
+    detail: str = "",
+    *,
+    made_by: str = "automation",
+    proposals: Sequence[Proposal] | None = None,
+) -> Settled:
+    """``proposals``: the evidence at hand; None: as it was recorded for the moderator."""
+    known = candidate.version_id is not None
     published = publish(session, candidate, target)
+    if not known and target.action != "new_song":
+        song_link = target.action == "new_version"
+        links.record(
+            session,
+            Question.SONG if song_link else Question.RECORDING,
+            candidate.id,
+            published.version_id,
+            song_id=published.song_id if song_link else None,
+            made_by=made_by,
+            reason=reason,
+            evidence=_followed(session, candidate, target, proposals),
+        )
     set_state(candidate, published.state, reason, detail)
     return Settled(
         published.state,
@@ -312,6 +339,16 @@ def _publish(session: Session, candidate: Candidate, target: Target, reason: str
         song_id=published.song_id,
         look_again=_touched(session, candidate, published.song_id),
     )
+
+
+def _followed(
+    session: Session, candidate: Candidate, target: Target, proposals: Sequence[Proposal] | None
+) -> dict[str, Any]:
+    """The evidence for this target, as a link keeps it."""
+    if proposals is not None:
+        ids = (target.version_id, target.song_id)
+        return links.evidence_of(next((p for p in proposals if (p.version_id, p.song_id) == ids), None))
+    return links.recorded_evidence(session, candidate.id, target)
 
 
 def _settled_before(session: Session, candidate: Candidate) -> Settled:

@@ -26,6 +26,7 @@ from catalog.models.ingest import (
     ReviewCase,
     ServiceAnswer,
 )
+from catalog.models.links import LINK_QUESTIONS, IdentityLink, MustNotLink
 from catalog.models.music import (
     AVAILABILITIES,
     VERSION_KINDS,
@@ -48,6 +49,7 @@ __all__ = [
     "AVAILABILITIES",
     "CANDIDATE_STATES",
     "FINAL_STATES",
+    "LINK_QUESTIONS",
     "PUBLICATION_STATES",
     "ROLES",
     "RUN_FINAL_STATES",
@@ -68,7 +70,9 @@ __all__ = [
     "Event",
     "FingerprintTerm",
     "FrontierRequest",
+    "IdentityLink",
     "MatchProposal",
+    "MustNotLink",
     "Observation",
     "PageHistory",
     "PageSnapshot",

@@ -8,7 +8,7 @@ import uuid
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog.models import ReviewCase, Song, Version
+from catalog.models import Candidate, ReviewCase, Song, Version
 
 _MIN_DIGITS = 4
 
@@ -31,7 +31,9 @@ class IdNotFoundError(ValueError):
     code = "not_found"
 
 
-def resolve(session: Session, model: type[ReviewCase] | type[Version] | type[Song], text: str) -> uuid.UUID:
+def resolve(
+    session: Session, model: type[ReviewCase] | type[Version] | type[Song] | type[Candidate], text: str
+) -> uuid.UUID:
     """The id of this model that begins with the text. Raises BadIdError, AmbiguousIdError, IdNotFoundError."""
     what = {"review_cases": "review case"}.get(model.__tablename__, model.__tablename__.rstrip("s"))
     digits = text.strip().lower().replace("-", "")

@@ -141,7 +141,7 @@ def _decide(
                 session,
                 resolve(session, ReviewCase, case_id),
                 action=action,
-                actor=actor or _login(),
+                actor=actor or login(),
                 note=note,
                 version_id=resolve(session, Version, version) if version is not None else None,
                 song_id=resolve(session, Song, song) if song is not None else None,
@@ -172,7 +172,8 @@ def _decide(
     typer.echo(f"{case.id}: {action} applied; the candidate is {result.state}{target}")
 
 
-def _login() -> str:
+def login() -> str:
+    """Who uses this command line, as an actor's name."""
     try:
         return f"cli:{getpass.getuser()}"
     except (OSError, KeyError):

@@ -50,6 +50,7 @@ def load() -> set[str]:
         if not folder.is_dir():
             _problems[str(folder)] = f"{VARIABLE} names it, and it is no folder"
             continue
+        _problems.pop(str(folder), None)
         for path in sorted(folder.glob("*.py")):
             if is_adapter_file(path) and str(path) not in _problems and module_name(path) not in _loaded:
                 gone |= _load_file(path)

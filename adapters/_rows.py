@@ -447,13 +447,12 @@ def item_of(
 
 
 def _names(value: Any, separator: str | None) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    names: list[str] = []
-    for each in values[:50]:
-        text = clean_text(each, 2000)
-        parts = text.split(separator) if separator else [text]
-        names += [clean_text(part, 300) for part in parts]
-    return [name for name in names if name]
+    if value is None or value == "":
+        return []
+    texts = [clean_text(each, 2000) for each in (value if isinstance(value, list) else [value])[:50]]
+    if separator:
+        texts = [part.strip() for text in texts for part in text.split(separator)]
+    return [text[:300] for text in texts if text]
 
 
 def _lyrics(value: Any) -> str | None:

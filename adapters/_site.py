@@ -67,7 +67,7 @@ def site_seeds(query: SourceQuery) -> Iterator[PageRequest]:
         if not usable:
             raise ValueError(f"seeds: {seed!r} is not an http or https URL; write https://example.org/sitemap.xml")
         if _SITEMAP_NAME.search(split.path):
-            yield PageRequest(seed, "sitemap", _SITEMAP_PRIORITY, {"from": "sitemap"})
+            yield PageRequest(seed, "sitemap", _SITEMAP_PRIORITY, {"from": "sitemap", "listing": True})
         else:
             yield PageRequest(seed, "page", 0, {"from": "page"})
 
@@ -166,7 +166,7 @@ def _listed(pages: Iterable[SitemapEntry], sitemaps: Iterable[SitemapEntry], pag
     depth = int(page.request.context.get("sitemaps", 0)) + 1
     if depth <= MAX_SITEMAP_DEPTH:
         for entry in _own(sitemaps, page):
-            context = {"from": "sitemap", "sitemaps": depth, **entry.told()}
+            context = {"from": "sitemap", "sitemaps": depth, "listing": True, **entry.told()}
             yield PageRequest(entry.url, "sitemap", _SITEMAP_PRIORITY, context)
     for entry in _own(pages, page):
         yield PageRequest(entry.url, "page", 0, {"from": "sitemap", **entry.told()})

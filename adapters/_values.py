@@ -27,6 +27,8 @@ _YEAR = re.compile(r"(?<!\d)(1[5-9]\d\d|20\d\d)(?!\d)")
 
 def clean_text(value: Any, limit: int = _MAX_TITLE) -> str:
     """Text of a value: entities resolved, blanks folded, at most ``limit`` characters; empty if it has none."""
+    if value is None or value == "":
+        return ""
     if isinstance(value, Mapping):
         value = value.get("@value", value.get("name", value.get("text")))
     if isinstance(value, list):

@@ -157,9 +157,11 @@ class PageRequest:
         url: absolute URL.
         kind: what the adapter expects there (its own word: ``sitemap``, ``page``, ``api``); given back in `Page`.
         priority: higher is fetched earlier.
-        context: small JSON values that travel with the request and come back in `Page.request`. Two keys have a meaning
-            for the house: ``lastmod``, when the source says that this page last changed (ISO 8601), and
-            ``newest_first`` (true), for a list that begins with the newest.
+        context: small JSON values that travel with the request and come back in `Page.request`. These keys have a
+            meaning for the house: ``lastmod``, when the source says that this page last changed (ISO 8601);
+            ``newest_first`` (true), for a list that begins with the newest; ``listing`` (true), for a list that the
+            source itself keeps, such as a sitemap or an answer to a search: that it brings no item is no sign of a
+            trap.
         continues: the next part of the list that this request was found in: it is no deeper than that.
     """
 

@@ -22,6 +22,7 @@ from adapters.contract import (
     Page,
     PageRequest,
     PolitenessDefaults,
+    Recognised,
     RecordingItem,
     SourceQuery,
     VersionKind,
@@ -99,6 +100,24 @@ class InternetArchive:
             return _found(answer, page, query)
         return _item(answer, page, query)
 
+    def recognise(self, url: str) -> Recognised | None:
+        """A file of an item is one recording; an item, a collection among them, is an ``upload``."""
+        try:
+            split = urlsplit(url.strip())
+            host = (split.hostname or "").removeprefix("www.")
+        except ValueError:
+            return None
+        parts = [unquote(part) for part in split.path.split("/") if part]
+        if host != "archive.org" or len(parts) < 2 or parts[0] not in ("details", "download", "metadata"):
+            return None
+        identifier, name = parts[1], "/".join(parts[2:])
+        if not _IDENTIFIER.fullmatch(identifier):
+            return None
+        address = f"{BASE}/details/{quote(identifier)}"
+        if not name or parts[0] == "metadata":
+            return Recognised(self.name, "upload", identifier, address)
+        return Recognised(self.name, "item", f"{identifier}/{name}", f"{address}/{quote(name)}")
+
 
 def _base(query: SourceQuery) -> str:
     base = str(query.options.get("base", BASE)).rstrip("/")
@@ -139,7 +158,7 @@ def _seed(seed: str, query: SourceQuery) -> PageRequest:
         parts = [unquote(part) for part in split.path.split("/") if part]
         asked = parse_qs(split.query)
         if parts[:1] == ["advancedsearch.php"] and asked.get("output") == ["json"]:
-            return PageRequest(name, "search", 5)
+            return PageRequest(name, "search", 5, {"listing": True})
         if parts and parts[0].removesuffix(".php") in ("search", "advancedsearch"):
             wanted = [*asked.get("query", asked.get("q", [])), *asked.get("and[]", [])]
             text = " AND ".join(f"({words})" for words in wanted if words.strip())
@@ -169,7 +188,7 @@ def _search(text: str, query: SourceQuery, cursor: str | None = None, seen: int 
         **({"cursor": cursor} if cursor else {}),
     }
     url = f"{_base(query)}/services/search/v1/scrape?{urlencode(asked)}"
-    return PageRequest(url, "search", 5, {"q": text, "seen": seen}, continues=cursor is not None)
+    return PageRequest(url, "search", 5, {"q": text, "seen": seen, "listing": True}, continues=cursor is not None)
 
 
 def _found(answer: Any, page: Page, query: SourceQuery) -> Iterator[PageRequest]:
@@ -209,7 +228,7 @@ def _next_page(answer: Mapping[str, Any], page: Page, query: SourceQuery, seen: 
         split = urlsplit(page.request.url)
         asked = {name: values for name, values in parse_qs(split.query).items() if name not in ("page", "start")}
         url = split._replace(query=urlencode({**asked, "start": str(seen)}, doseq=True)).geturl()
-        return PageRequest(url, "search", 5, {"seen": seen}, continues=True)
+        return PageRequest(url, "search", 5, {"seen": seen, "listing": True}, continues=True)
     return None
 
 

@@ -64,6 +64,8 @@ MAX_KNOWN = 50_000
 """Links remembered as already handed to the store, so that a menu on every page is not sent again and again; items
 remembered, so that the same page under another address is known to bring nothing."""
 MAX_TOO_DEEP = 20
+LISTING = "listing"
+"""Under this key of its context a request says that it is a list, which need not bring items."""
 MAX_ERROR_BODY = 64 * 1024
 _RECHECK_S = 1.0
 _BLOCKED_REST_S = 0.5
@@ -343,7 +345,14 @@ class Run:
 
     def _fruitless_as_known(self, queued: QueuedRequest) -> str | None:
         # Else a trap would give up its next pages run by run.
-        return self._traps.visited(queued.request.url, queued.known.items if queued.known is not None else 0)
+        return self._visited(queued.request, queued.known.items if queued.known is not None else 0)
+
+    def _visited(self, request: PageRequest, items: int) -> str | None:
+        """The page's URL pattern, where that is one more page of it without an item."""
+        return None if request.context.get(LISTING) else self._traps.visited(request.url, items)
+
+    def _is_trap(self, request: PageRequest) -> bool:
+        return not request.context.get(LISTING) and self._traps.is_trap(request.url)
 
     def _not_modified(self, request: Request, url: str, headers: Mapping[str, str]) -> None:
         queued: QueuedRequest = request.meta["queued"]
@@ -392,7 +401,7 @@ class Run:
         progress = self.progress
         progress.items += len(items)
         outcome = self._outcome(request, status, url)
-        outcome.fruitless = self._traps.visited(queued.request.url, sum(map(self._is_news, items)))
+        outcome.fruitless = self._visited(queued.request, sum(map(self._is_news, items)))
         # What was read before the adapter stumbled is as good as on any other page.
         outcome.items = items
         outcome.discovered = discovered
@@ -434,7 +443,7 @@ class Run:
         # what it has queued.
         if queued.depth > self.job.limits.max_depth:
             return queued if self._too_deep_counts(queued) else None
-        if self._traps.is_trap(found.url):
+        if self._is_trap(found):
             if not self._traps.first_report(found.url):
                 return None
             self._trap_witnesses.add(queued.request_key)
@@ -467,7 +476,7 @@ class Run:
         limits = self.job.limits
         if queued.depth > limits.max_depth:
             return FetchError(FailureClass.TOO_DEEP, f"depth {queued.depth}, limits.max_depth is {limits.max_depth}")
-        if self._traps.is_trap(queued.request.url):
+        if self._is_trap(queued.request):
             detail = f"{limits.max_pages_per_pattern} pages of this pattern brought no item; no more are fetched"
             return FetchError(FailureClass.TRAP, detail)
         return None
@@ -531,7 +540,7 @@ class Run:
             record = None  # the last answer is the one that is kept
         elif error.failure is not FailureClass.ROBOTS_DISALLOWED:
             self._finished += 1
-            outcome.fruitless = self._traps.visited(queued.request.url, 0)
+            outcome.fruitless = self._visited(queued.request, 0)
         self.progress.last_url = url or queued.request.url
         self.writer.put(outcome, record)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.contract import ExtractionError, Page, PageRequest, RecordingItem, SourceQuery, get_adapter
+from adapters.contract import ExtractionError, Page, PageRequest, RecordingItem, SourceQuery, get_adapter, recognise
 from tests.conftest import SHARED_DATA
 
 RECORDED = SHARED_DATA / "recorded" / "internet_archive" / "advanced_search_response.json"
@@ -76,6 +76,31 @@ def test_searches_and_collections() -> None:
 def test_a_bad_seed_is_named(seed: str, said: str) -> None:
     with pytest.raises(ValueError, match=f"seeds: .*{said}"):
         seeds(seed)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "key"),
+    [
+        ("https://archive.org/details/pesni", "upload", "pesni"),
+        ("https://www.archive.org/details/pesni/side%20A/01.flac", "item", "pesni/side A/01.flac"),
+        ("http://archive.org/download/pesni/01.mp3?x=1", "item", "pesni/01.mp3"),
+        ("https://archive.org/metadata/pesni/files", "upload", "pesni"),
+    ],
+)
+def test_urls_are_recognised(url: str, kind: str, key: str) -> None:
+    found = recognise(url)
+    assert found is not None
+    assert (found.adapter, found.kind, found.source_key) == ("internet_archive", kind, key)
+    assert recognise(found.url) == found
+
+
+def test_other_urls_are_not() -> None:
+    for url in (
+        "https://archive.org/",
+        "https://web.archive.org/web/2020/http://x/",
+        "https://archive.org/details/a b",
+    ):
+        assert recognise(url) is None
 
 
 def test_bad_options_are_named() -> None:

@@ -70,6 +70,27 @@ async def test_the_archive_is_searched_page_by_page() -> None:
         assert depths == {0, 1}
 
 
+async def test_many_sitemaps_are_no_trap() -> None:
+    index = "".join(f"<sitemap><loc>{{}}/sitemap-{n}.xml</loc></sitemap>" for n in range(30))
+    page = b'<script type="application/ld+json">{"@type": "MusicRecording", "name": "A"}</script>'
+
+    def sitemap(handler: BaseHTTPRequestHandler) -> None:
+        origin = f"http://{handler.headers['host']}"
+        if handler.path == "/sitemap.xml":
+            body = f"<sitemapindex>{index.replace('{}', origin)}</sitemapindex>"
+        else:
+            body = f"<urlset><url><loc>{origin}/song-{handler.path[9:-4]}</loc></url></urlset>"
+        answer(200, body.encode(), content_type="application/xml")(handler)
+
+    routes = {"/sitemap.xml": sitemap} | {f"/sitemap-{n}.xml": sitemap for n in range(30)}
+    routes |= {f"/song-{n}": answer(200, page, content_type="text/html") for n in range(30)}
+    with serving(routes) as server:
+        limits = {"max_pages_per_pattern": 5}
+        store = await run(server, "website", [server.url("/sitemap.xml")], limits=limits)
+        assert not store.incidents
+        assert len(store.items) == 30
+
+
 async def test_a_paged_podcast_with_chapters() -> None:
     def feed(handler: BaseHTTPRequestHandler) -> None:
         number = int(parse_qs(urlsplit(handler.path).query).get("page", ["1"])[0])

@@ -56,6 +56,8 @@ def test_from_nothing_to_a_tested_source(run: Run, own: Path, site: Server) -> N
     assert made.returncode == 0, made.stderr
     assert {path.name for path in own.iterdir()} == {"my_site.py", "fixtures", "test_sources.py"}
     assert "my_site" in run("list").stdout
+    adapter = own / "my_site.py"
+    adapter.write_text(adapter.read_text().replace("delay_s=1.0", "delay_s=0.0"))
 
     saved = run("record", "my_site", site.url("/songs/1?token=abcdef123"), "--allow-private", site.host)
     assert saved.returncode == 0, saved.stderr + saved.stdout
@@ -74,7 +76,6 @@ def test_from_nothing_to_a_tested_source(run: Run, own: Path, site: Server) -> N
     assert asked[0].startswith("VersionsBot/")
 
     assert run("test", "my_site").stdout.split() == ["ok", "my_site/1"]
-    adapter = own / "my_site.py"
     adapter.write_text(adapter.read_text().replace("title=title", "title=title.upper()"))
     changed = run("test", "my_site")
     assert changed.returncode == 1
@@ -185,6 +186,24 @@ def test_a_broken_file_costs_only_itself(run: Run, own: Path) -> None:
     unknown = run("record", "half_way", "http://a.example/")
     assert "RuntimeError: late" in unknown.stderr
     assert run("test").returncode == 1
+
+
+def test_another_package_brings_adapters(run: Run, own: Path, tmp_path: Path) -> None:
+    """An entry point, in a process of its own: they are looked up once."""
+    run("new", "my_site")
+    package = tmp_path / "package"
+    info = package / "others_package-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[versions.adapters]\ntheirs = others_module\nbad = no_such_module\n")
+    text = (own / "my_site.py").read_text().replace('"my_site"', '"theirs"')
+    (package / "others_module.py").write_text(text)
+    code = "from adapters.contract import *; print(adapter_names(), adapter_problems())"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(package)}
+    )
+    assert "'theirs'" in ran.stdout, ran.stderr
+    assert "versions.adapters: bad" in ran.stdout
 
 
 def test_local_files_are_recorded_too(run: Run, own: Path, tmp_path: Path) -> None:

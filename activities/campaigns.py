@@ -12,7 +12,7 @@ from temporalio import activity
 
 from activities import messages as m
 from activities.resources import Resources
-from catalog.campaigns import repository
+from catalog.campaigns import holds, repository
 from catalog.models import FINAL_STATES, RUN_FINAL_STATES, AudioFingerprint, Campaign, Candidate, CrawlRun
 
 _POLL_S = 0.2
@@ -66,6 +66,8 @@ class CampaignActivities:
         with self._database.transaction() as session:
             run = session.get_one(CrawlRun, run_id)
             crawled = run.crawled_at is not None or run.state in RUN_FINAL_STATES
+            if run.publication == "probation" and not crawled:
+                return m.NextCandidatesResult([], crawled=False)
             query = (
                 select(Candidate.id, needs_audio())
                 .where(Candidate.crawl_run_id == run_id, to_be_ingested())
@@ -100,11 +102,11 @@ def _other_run_of_source(session: Session, run: CrawlRun) -> bool:
 
 
 def _adopt_left_candidates(session: Session, run: CrawlRun) -> None:
-    """What a stopped run left is taken up by the next run of the source."""
+    """What a stopped run left is taken up by the next run of the source, unless it is held for a check."""
     session.execute(
         update(Candidate)
         .where(Candidate.source == run.source, Candidate.waiting_on == "operator")
-        .where(Candidate.state.not_in(FINAL_STATES))
+        .where(Candidate.state.not_in(FINAL_STATES), Candidate.reason != holds.HELD)
         .values(crawl_run_id=run.id, reason="new", waiting_on="worker", since=datetime.now(UTC))
     )
 

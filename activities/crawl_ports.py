@@ -287,6 +287,7 @@ def _outcome_row(outcome: PageOutcome) -> OutcomeRow:
         visit=_visit_row(outcome),
         fruitless=outcome.fruitless,
         trap_reported=outcome.trap_reported,
+        left_list=outcome.left_list,
     )
 
 

@@ -17,6 +17,8 @@ from activities.crawl_ports import PostgresCrawlStore, PostgresHistory, WarcSnap
 from activities.heartbeats import with_heartbeats
 from activities.resources import Resources
 from adapters.contract import Adapter, Engine, UnknownAdapterError, get_adapter
+from catalog.campaigns import holds
+from catalog.campaigns.health import Usual
 from catalog.models import RUN_FINAL_STATES, CrawlRun
 from catalog.repositories.crawl_store import CrawlRunStore
 from crawlers.engine import crawl as crawl_pages
@@ -49,13 +51,14 @@ class CrawlActivities:
         except UnknownAdapterError as error:
             raise ApplicationError(str(error), type="unknown_source", non_retryable=True) from error
         job = job_of(run, adapter, self._resources.user_agent)
+        before = await asyncio.to_thread(self._begin, run_id)
         # An earlier attempt's pages count: the limits are the run's.
         progress = CrawlProgress(pages=int(run.counters.get("pages", 0)))
         stop = asyncio.Event()
         self._resources.crawls[message.crawl_run_id] = progress
         try:
             complete = await with_heartbeats(
-                self._engine(run, job, adapter, progress, stop), details=lambda: asdict(progress), stop=stop
+                self._engine(run, job, adapter, progress, stop, before), details=lambda: asdict(progress), stop=stop
             )
         except ValueError as error:  # a seed that the adapter cannot understand
             raise ApplicationError(str(error), type="bad_seed", non_retryable=True) from error
@@ -66,7 +69,13 @@ class CrawlActivities:
         return m.CrawlResult(complete, progress.pages, progress.items)
 
     def _engine(
-        self, run: CrawlRun, job: CrawlJob, adapter: Adapter, progress: CrawlProgress, stop: asyncio.Event
+        self,
+        run: CrawlRun,
+        job: CrawlJob,
+        adapter: Adapter,
+        progress: CrawlProgress,
+        stop: asyncio.Event,
+        before: Usual | None,
     ) -> Any:
         record = CrawlRunStore(
             self._database,
@@ -77,6 +86,7 @@ class CrawlActivities:
             retryable=RETRIED_REASONS,
             max_depth=job.limits.max_depth,
             bounds=(job.revisit.min_s, job.revisit.max_s),
+            watch=holds.Watch(before),
         )
         store = PostgresCrawlStore(record)
         if adapter.engine is Engine.FILES:
@@ -96,6 +106,10 @@ class CrawlActivities:
             return crawl_with_yt_dlp(job, adapter, accounts=self._resources.accounts, **ports)
         return crawl_pages(job, adapter, **ports)
 
+    def _begin(self, run_id: uuid.UUID) -> Usual | None:
+        with self._database.transaction() as session:
+            return holds.begin(session, run_id)
+
     def _load(self, run_id: uuid.UUID) -> CrawlRun:
         with self._database.transaction() as session:
             return session.get_one(CrawlRun, run_id)
@@ -103,7 +117,9 @@ class CrawlActivities:
     def _crawled(self, run_id: uuid.UUID) -> None:
         with self._database.transaction() as session:
             run = session.get_one(CrawlRun, run_id, with_for_update=True)
-            run.crawled_at = run.crawled_at or datetime.now(UTC)
+            if run.crawled_at is None:
+                run.crawled_at = datetime.now(UTC)
+                holds.judge_at_end(session, run)
 
 
 def job_of(run: CrawlRun, adapter: Adapter, user_agent: str) -> CrawlJob:

@@ -24,6 +24,7 @@ from activities import messages as m
 from activities.enrichment import enrich
 from activities.heartbeats import with_heartbeats
 from activities.resources import Resources
+from catalog.campaigns.holds import HELD
 from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, StoredObject
 from crawlers.download import download, local_path
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
@@ -163,7 +164,10 @@ class IngestActivities:
             candidate.audio_sha256 = sha256
             candidate.audio_object = key
             candidate.fetched_at = datetime.now(UTC)
-            set_state(candidate, "fingerprinted", "new", waiting_on="worker")
+            if candidate.reason == HELD:  # while its audio was on the way
+                set_state(candidate, "fingerprinted", HELD, candidate.detail, waiting_on="operator")
+            else:
+                set_state(candidate, "fingerprinted", "new", waiting_on="worker")
             if key is not None:
                 session.execute(update(StoredObject).where(StoredObject.key == key).values(state="kept"))
             session.execute(delete(AudioFingerprint).where(AudioFingerprint.candidate_id == candidate_id))

@@ -95,6 +95,7 @@ class PageOutcome:
         visit: what is to be remembered of the page; None: nothing, as of a page that failed.
         fruitless: the page's URL pattern, where it has one and the page brought no item.
         trap_reported: the URL pattern that the incident reports as a trap.
+        left_list: the rest of the list that this page belongs to is known and was not asked for.
     """
 
     queued: QueuedRequest
@@ -111,6 +112,7 @@ class PageOutcome:
     visit: PageVisit | None = None
     fruitless: str | None = None
     trap_reported: str | None = None
+    left_list: bool = False
 
 
 class CrawlStore(Protocol):

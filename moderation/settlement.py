@@ -15,6 +15,7 @@ from sqlalchemy import and_, delete, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from catalog import feed
+from catalog.campaigns.holds import HELD
 from catalog.models import (
     FINAL_STATES,
     AudioFingerprint,
@@ -93,6 +94,8 @@ def settle(session: Session, candidate_id: uuid.UUID) -> Settled:
         return apply_decision(session, case.id)
     if candidate.state in FINAL_STATES:
         return _settled_before(session, candidate)
+    if candidate.reason == HELD:  # after a worker had taken it up
+        return Settled(candidate.state)
 
     subject = subject_from_item(_measured(candidate))
     first = not candidate.normalised

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, exists, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from catalog.campaigns import repository
+from catalog.campaigns import holds, repository
 from catalog.campaigns.errors import BadCursorError
 from catalog.models import (
     FINAL_STATES,
@@ -296,6 +296,7 @@ def waiting_items(session: Session, campaign_id: uuid.UUID, limit: int = 50, cur
     after = _read_cursor(cursor, campaign_id) if cursor else None
     name = session.scalar(select(Campaign.name).where(Campaign.id == campaign_id)) or ""
     if after is None:
+        items += _held_runs(session, campaign_id)
         items += _waiting_runs(session, campaign_id, name)
         items += waiting_requests(session, campaign_id)
     query = (
@@ -316,6 +317,8 @@ def waiting_items(session: Session, campaign_id: uuid.UUID, limit: int = 50, cur
             who = f"a moderator: `versions review show {case_id}`"
         elif waiting_on == "worker" and run_state == "paused":
             waiting_on, who = "operator", f"the operator: `versions campaign resume {name}`"
+        elif candidate.reason == holds.HELD:
+            who = _held(candidate.crawl_run_id)
         elif waiting_on == "operator":
             verb = "start" if run_state in RUN_FINAL_STATES else "resume"
             who = f"the operator: `versions campaign {verb} {name}`"
@@ -339,6 +342,30 @@ def waiting_items(session: Session, campaign_id: uuid.UUID, limit: int = 50, cur
     more = len(rows) > limit
     last = rows[limit - 1][0] if more else None
     return WaitingPage(items, _cursor(campaign_id, last.since, last.id) if last is not None else None)
+
+
+def _held(run_id: uuid.UUID | None) -> str:
+    return f"the operator: `versions campaign release {run_id}`, or `discard`"
+
+
+def _held_runs(session: Session, campaign_id: uuid.UUID) -> list[WaitingItem]:
+    return [
+        WaitingItem(
+            kind="run",
+            id=run.id,
+            run_id=run.id,
+            source=run.source,
+            what=f"publication of what {run.source} brought",
+            state=run.state,
+            reason=holds.HELD,
+            detail=run.publication_detail,
+            since=run.crawled_at or run.updated_at,
+            next_attempt_at=None,
+            waiting_on="operator",
+            who=_held(run.id),
+        )
+        for run in holds.held_runs(session, campaign_id)
+    ]
 
 
 def _waiting_runs(session: Session, campaign_id: uuid.UUID, name: str) -> list[WaitingItem]:

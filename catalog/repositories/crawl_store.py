@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from catalog.campaigns.holds import Watch
 from catalog.database import Database
 from catalog.repositories import crawl_series, page_history
 from catalog.repositories.page_history import KnownRow, VisitRow
@@ -99,6 +100,7 @@ class OutcomeRow:
     visit: VisitRow | None = None
     fruitless: str | None = None
     trap_reported: str | None = None
+    left_list: bool = False
 
     @property
     def skipped(self) -> bool:
@@ -244,6 +246,7 @@ class CrawlRunStore:
         retryable: reason codes of failed candidates that a new run tries again.
         max_depth: links that an unchanged page is known to have are followed no deeper.
         bounds: seconds; the least and the most time to a page's next visit.
+        watch: judges the run after each commit.
     """
 
     def __init__(
@@ -257,6 +260,7 @@ class CrawlRunStore:
         retryable: Sequence[str] = (),
         max_depth: int = 1000,
         bounds: tuple[float, float] = (3600.0, 30 * 86_400.0),
+        watch: Watch | None = None,
     ) -> None:
         self._database = database
         self._run = uuid.UUID(str(crawl_run_id))
@@ -264,6 +268,7 @@ class CrawlRunStore:
         self._retryable = list(retryable)
         self._max_depth = max_depth
         self._bounds = bounds
+        self._watch = watch
         self._candidate = {
             "source": source,
             "audio_policy": audio_policy,
@@ -334,10 +339,8 @@ class CrawlRunStore:
             session.execute(_SET_COUNTERS, {"run": self._run, "counters": dumps(counters)})
             if asked := [outcome for outcome in accepted if not outcome.skipped]:
                 crawl_series.record(session, self._run, asked)
-            self._after(session, counters)
-
-    def _after(self, session: Session, counters: Mapping[str, Any]) -> None:
-        """What else belongs to a commit, in its transaction."""
+            if self._watch is not None:
+                self._watch.after_commit(session, self._run, counters)
 
     def _see_again(self, session: Session, outcomes: Sequence[OutcomeRow]) -> Counter[str]:
         """What unchanged pages brought when they were read counts as seen by this run."""
@@ -427,7 +430,7 @@ class CrawlRunStore:
 
 
 _COUNTED = ("requests", "pages", "items", "new", "changed", "unchanged", "bytes", "retries", "discovered")
-_COUNTED_IF_ANY = ("not_modified", "skipped", "seen_again")
+_COUNTED_IF_ANY = ("not_modified", "skipped", "seen_again", "read_items", "lists_left")
 
 
 def add_counters(
@@ -441,10 +444,12 @@ def add_counters(
 
     Where there were unchanged pages: ``not_modified``, those that were asked; ``skipped``, those that needed no request
     and so count neither as requests nor as pages; ``seen_again``, their items, which are among ``items`` and
-    ``unchanged`` too.
+    ``unchanged`` too. Where there were items: ``read_items``, those read from pages, and ``fields``, how many of them
+    had each field. ``lists_left``: lists that were left at what is known.
     """
     result = dict(counters)
     failures = Counter(result.get("failures", {}))
+    fields = Counter(result.get("fields", {}))
     added: Counter[str] = Counter()
     for outcome in outcomes:
         final = outcome.retry_in_s is None
@@ -454,6 +459,9 @@ def add_counters(
         added["not_modified"] += unchanged and not outcome.skipped
         added["pages"] += outcome.incident is None and final and not outcome.skipped
         added["items"] += len(outcome.items)
+        added["read_items"] += len(outcome.items)
+        added["lists_left"] += outcome.left_list
+        fields.update(name for item in outcome.items for name in item.item)
         added["discovered"] += len(outcome.discovered)
         added["bytes"] += outcome.bytes_received
         added["retries"] += not final
@@ -478,6 +486,8 @@ def add_counters(
     result["latency_sum_s"] = round(float(result.get("latency_sum_s", 0.0)) + sum(latencies), 6)
     result["latency_max_s"] = round(max(float(result.get("latency_max_s", 0.0)), *latencies), 6)
     result["failures"] = dict(failures)
+    if fields:
+        result["fields"] = dict(sorted(fields.items()))
     return result
 
 

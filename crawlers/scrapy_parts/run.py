@@ -360,6 +360,7 @@ class Run:
         outcome = self._outcome(request, HTTPStatus.NOT_MODIFIED, url)
         outcome.visit = visit
         outcome.fruitless = self._fruitless_as_known(queued)
+        outcome.left_list = visit.ends_list
         self.progress.pages += 1
         self.progress.unchanged += 1
         self.progress.last_url = url
@@ -397,14 +398,15 @@ class Run:
         except Exception as problem:
             error = FetchError(FailureClass.ADAPTER_BROKEN, _last_line(problem), status=status)
         row = await self._incremental.known_in_a_row(queued, items, links)
-        discovered = [on for each in discovered if (on := self._onward(queued, each, row)) is not None]
+        wanted = [on for each in discovered if (on := self._onward(queued, each, row)) is not None]
         progress = self.progress
         progress.items += len(items)
         outcome = self._outcome(request, status, url)
         outcome.fruitless = self._visited(queued.request, sum(map(self._is_news, items)))
         # What was read before the adapter stumbled is as good as on any other page.
         outcome.items = items
-        outcome.discovered = discovered
+        outcome.discovered = wanted
+        outcome.left_list = len(wanted) < len(discovered)
         if error is not None:
             outcome.incident = self._incident(queued, error, final=True)
         else:

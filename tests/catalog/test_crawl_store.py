@@ -133,6 +133,7 @@ async def test_outcomes_move_the_frontier(database: Database) -> None:
         "requests": 4, "pages": 2, "items": 1, "new": 1, "changed": 0, "unchanged": 0, "bytes": 15, "retries": 1,
         "discovered": 2, "latency_sum_s": 2.0, "latency_max_s": 1.5, "failures": {"gone": 1},
         "statuses": {"200": 2, "410": 1, "429": 1}, "latency": [2, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0],
+        "read_items": 1, "fields": {"availability": 1, "source_key": 1, "title": 1, "url": 1},
     }  # fmt: skip
 
 

@@ -33,7 +33,8 @@ class CampaignActivities:
                 if _other_run_of_source(session, run):
                     repository.finish_run(session, run.id, "cancelled", "another run of this source is under way")
                     continue
-                _adopt_left_candidates(session, run)
+                if run.spec.get("kind") != "refresh":
+                    _adopt_left_candidates(session, run)
                 opened.append(m.OpenedRun(str(run.id), run.source, run.spec["adapter"]))
             return m.OpenRunsResult(campaign.name, opened)
 

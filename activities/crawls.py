@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +17,13 @@ from activities.crawl_ports import PostgresCrawlStore, PostgresHistory, WarcSnap
 from activities.heartbeats import with_heartbeats
 from activities.resources import Resources
 from adapters.contract import Adapter, Engine, UnknownAdapterError, get_adapter
+from catalog import availability
+from catalog.availability import Bounds
 from catalog.campaigns import holds
 from catalog.campaigns.health import Usual
 from catalog.models import RUN_FINAL_STATES, CrawlRun
 from catalog.repositories.crawl_store import CrawlRunStore
+from catalog.repositories.refresh_store import RefreshRunStore
 from crawlers.engine import crawl as crawl_pages
 from crawlers.errors import CONSEQUENCES
 from crawlers.files import crawl_files
@@ -28,6 +31,7 @@ from crawlers.guard import AddressGuard
 from crawlers.history import RevisitPolicy
 from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress
 from crawlers.yt_dlp import crawl_with_yt_dlp
+from crawlers.recheck import KEYS, Known, recheck
 
 RETRIED_REASONS = [failure.value for failure, consequence in CONSEQUENCES.items() if consequence.retry]
 """A candidate that failed for one of these is tried again by the next run."""
@@ -58,7 +62,9 @@ class CrawlActivities:
         self._resources.crawls[message.crawl_run_id] = progress
         try:
             complete = await with_heartbeats(
-                self._engine(run, job, adapter, progress, stop, before), details=lambda: asdict(progress), stop=stop
+                await asyncio.to_thread(self._engine, run, job, adapter, progress, stop, before),
+                details=lambda: asdict(progress),
+                stop=stop,
             )
         except ValueError as error:  # a seed that the adapter cannot understand
             raise ApplicationError(str(error), type="bad_seed", non_retryable=True) from error
@@ -77,17 +83,21 @@ class CrawlActivities:
         stop: asyncio.Event,
         before: Usual | None,
     ) -> Any:
-        record = CrawlRunStore(
-            self._database,
-            run.id,
-            source=run.source,
-            audio_policy=run.spec["audio"],
-            trust=float(run.spec["trust"]),
-            retryable=RETRIED_REASONS,
-            max_depth=job.limits.max_depth,
-            bounds=(job.revisit.min_s, job.revisit.max_s),
-            watch=holds.Watch(before),
-        )
+        record: CrawlRunStore
+        if run.spec.get("kind") == "refresh":
+            record, adapter, job = self._refresh(run, adapter, job)
+        else:
+            record = CrawlRunStore(
+                self._database,
+                run.id,
+                source=run.source,
+                audio_policy=run.spec["audio"],
+                trust=float(run.spec["trust"]),
+                retryable=RETRIED_REASONS,
+                max_depth=job.limits.max_depth,
+                bounds=(job.revisit.min_s, job.revisit.max_s),
+                watch=holds.Watch(before),
+            )
         store = PostgresCrawlStore(record)
         if adapter.engine is Engine.FILES:
             return crawl_files(job, adapter, store=store, progress=progress, stop=stop)
@@ -105,6 +115,24 @@ class CrawlActivities:
         if adapter.engine is Engine.YT_DLP:
             return crawl_with_yt_dlp(job, adapter, accounts=self._resources.accounts, **ports)
         return crawl_pages(job, adapter, **ports)
+
+    def _refresh(self, run: CrawlRun, adapter: Adapter, job: CrawlJob) -> tuple[CrawlRunStore, Adapter, CrawlJob]:
+        """The parts of a run that only looks whether known items are still there."""
+        wanted = run.spec["refresh"]
+        bounds = Bounds(wanted["confirm_after"], wanted["min"], wanted["max"])
+        record = RefreshRunStore(self._database, run.id, source=run.source, bounds=bounds, keys_in=KEYS)
+        chosen: list[Known] = []
+        if not record.is_seeded():
+            with self._database.transaction() as session:
+                availability.prune(session)
+                found = availability.due(session, run.source, bounds, wanted["max_checks"])
+                chosen = [Known(each.source_key, each.url) for each in found]
+        limits = replace(job.limits, max_pages=max(job.limits.max_pages, wanted["max_checks"]))
+        return (
+            record,
+            recheck(adapter, chosen),
+            replace(job, seeds=(), search=(), limits=limits, revisit=RevisitPolicy(only_look=True)),
+        )
 
     def _begin(self, run_id: uuid.UUID) -> Usual | None:
         with self._database.transaction() as session:

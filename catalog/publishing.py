@@ -248,7 +248,7 @@ def _describe_source(source: VersionSource, candidate: Candidate) -> None:
     source.audio_object = candidate.audio_object
     source.audio = candidate.audio
     source.licence = candidate.item.get("licence")
-    source.availability = "available"
+    source.availability, source.availability_reason, source.suspected_at = "available", None, None
 
 
 _Row = tuple[VersionSource, Candidate]

@@ -25,6 +25,8 @@ class RevisitPolicy:
     min_s: float = 3600.0
     max_s: float = 30 * 86_400.0
     stop_after_known: int | None = None
+    only_look: bool = False
+    """Nobody wants to know what a page says, only whether it is there: validators hold whatever it was read for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Incremental:
         """What to remember of a page that need not be asked at all; None: it must be."""
         known = self._trusted(queued)
         # A seed is asked in any case: it is the door to what is new.
-        if known is None or queued.depth == 0:
+        if known is None or queued.depth == 0 or self.policy.only_look:
             return None
         now = now or datetime.now(UTC)
         if (now - known.checked_at).total_seconds() >= self.policy.max_s:
@@ -158,9 +158,9 @@ class Incremental:
 
     def _trusted(self, queued: QueuedRequest) -> KnownPage | None:
         known = queued.known
-        if known is None or not self.policy.incremental or known.rule != self._rule(queued):
+        if known is None or not (self.policy.incremental or self.policy.only_look):
             return None
-        return known
+        return known if self.policy.only_look or known.rule == self._rule(queued) else None
 
     def _again(self, queued: QueuedRequest, known: KnownPage, *, asked: bool) -> PageVisit:
         row: int | None = None

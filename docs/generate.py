@@ -146,6 +146,7 @@ def campaign() -> str:
         ("`sources[].limits`", "Limits"),
         ("`approval`", "Approval"),
         ("`revisit`", "Revisit"),
+        ("`refresh`", "Refresh"),
         ("`schedule`", "Schedule"),
     ):
         model = schema["$defs"][name]

@@ -19,6 +19,7 @@ from catalog.campaigns.spec import (
     CampaignSpec,
     Limits,
     Politeness,
+    Refresh,
     Revisit,
     Schedule,
     SourceSpec,
@@ -32,6 +33,7 @@ _MODELS: Final[dict[tuple[str, ...], type[BaseModel]]] = {
     ("sources", "limits"): Limits,
     ("approval",): Approval,
     ("revisit",): Revisit,
+    ("refresh",): Refresh,
     ("schedule",): Schedule,
 }
 _TYPES: Final = {
@@ -128,7 +130,7 @@ def load_text(
     except ValidationError as error:
         for each in error.errors(include_url=False, include_input=False):
             _add(document, each)
-    if adapters is not None:
+    if adapters is not None and data.get("kind") != "refresh":
         _check_seeds(document, data.get("sources"), adapters)
     if document.problems or spec is None:
         raise CampaignFileError(sorted(document.problems, key=lambda each: (each.line, each.column)))

@@ -94,6 +94,8 @@ def plan(
             "allow_private": record["allow_private"],
             "approval": record["approval"],
             "revisit": record["revisit"],
+            "kind": record["kind"],
+            "refresh": record["refresh"],
         }
         sources.append(_source(session, source, current, last, (samples or {}).get(source.name)))
     return Plan(spec.name, change, difference, sources, next_starts(spec.schedule, now=now))

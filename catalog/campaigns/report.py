@@ -145,6 +145,7 @@ def _source(
         "crawl_s": _seconds(run.started_at, run.crawled_at),
         "duration_s": _seconds(run.started_at, run.finished_at),
         "counts": _counts(run, progress),
+        "availability": counters.get("looks", {}),
         "publication": {"state": run.publication, "detail": run.publication_detail},
         "unchanged_pages": {name: int(counters.get(name, 0)) for name in ("not_modified", "skipped")},
         "requests": {

@@ -118,6 +118,8 @@ def open_runs(session: Session, campaign_id: uuid.UUID, trigger_key: str) -> lis
                 "approval": campaign.spec["approval"],
                 # A campaign that was recorded by an earlier version of the program says nothing of these.
                 "revisit": campaign.spec.get("revisit"),
+                "kind": campaign.spec.get("kind", "crawl"),
+                "refresh": campaign.spec.get("refresh"),
             },
         )
         session.add(run)

@@ -19,6 +19,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic import model_validator as after_checks
 from pydantic_core import PydanticCustomError
 
+from catalog.campaigns import thresholds
+
 AUDIO_POLICIES: Final = ("none", "fingerprint_only", "store")
 """What may be done with audio, least first (the values of `adapters.contract.AudioPolicy`)."""
 NAME_PATTERN: Final = r"^[a-z0-9-]{1,64}$"
@@ -241,6 +243,28 @@ class Revisit(_Model):
         return self
 
 
+class Refresh(_Model):
+    """How a campaign of the kind ``refresh`` looks whether known sources are still there."""
+
+    confirm_after: Annotated[Duration, Field(gt=0)] = Field(
+        default=21_600.0, description="A source found gone is looked at again after this, before it counts as gone."
+    )
+    max_checks: int = Field(default=1000, ge=1, le=10_000_000, description="Sources looked at in one run of one site.")
+    min: Annotated[Duration, Field(gt=0)] = Field(
+        default=thresholds.MIN_CHECK_INTERVAL_S, description="Least time between looks at an available source."
+    )
+    max: Annotated[Duration, Field(gt=0)] = Field(
+        default=thresholds.MAX_CHECK_INTERVAL_S,
+        description="Most time; how fast the site deletes decides.",
+    )
+
+    @after_checks(mode="after")
+    def _order(self) -> Refresh:
+        if self.max < self.min:
+            raise problem("bad_refresh", "the longest time is shorter than the shortest", allowed="max >= min")
+        return self
+
+
 class Schedule(_Model):
     """When the campaign starts by itself: by ``cron`` (with ``timezone``) or ``every`` so often."""
 
@@ -289,6 +313,11 @@ class CampaignSpec(_Model):
     )
     sources: list[SourceSpec] = Field(min_length=1, max_length=100, description="At least one.")
     approval: Approval = Field(default=Approval(), description="Without it a moderator sees everything.")
+    kind: Literal["crawl", "refresh"] = Field(
+        default="crawl",
+        description="`crawl` looks for items; `refresh` looks whether the published ones are still there.",
+    )
+    refresh: Refresh = Field(default=Refresh(), description="For `kind: refresh`; see below.")
     revisit: Revisit = Field(default=Revisit(), description="What later runs do with known pages; see below.")
     schedule: Schedule | None = Field(default=None, description="Without it, it is started by hand.")
 

@@ -335,12 +335,18 @@ class CrawlRunStore:
             self._insert_snapshots(session, accepted)
             page_history.record(session, self._source, self._run, accepted, self._bounds)
             page_history.count_fruitless(session, self._run, accepted)
-            counters = add_counters(counters, accepted, verdicts)
+            counters = self._complete(session, add_counters(counters, accepted, verdicts), accepted)
             session.execute(_SET_COUNTERS, {"run": self._run, "counters": dumps(counters)})
             if asked := [outcome for outcome in accepted if not outcome.skipped]:
                 crawl_series.record(session, self._run, asked)
             if self._watch is not None:
                 self._watch.after_commit(session, self._run, counters)
+
+    def _complete(
+        self, session: Session, counters: Mapping[str, Any], outcomes: Sequence[OutcomeRow]
+    ) -> Mapping[str, Any]:
+        """For stores of other kinds of runs: what else belongs to this commit; returns the run's counters."""
+        return counters
 
     def _see_again(self, session: Session, outcomes: Sequence[OutcomeRow]) -> Counter[str]:
         """What unchanged pages brought when they were read counts as seen by this run."""

@@ -22,7 +22,7 @@ from catalog.campaigns.watching import Watched, watched
 from catalog.models import Campaign
 from crawlers.errors import CONSEQUENCES
 from runtime.adapters import adapter_facts
-from runtime.cli import _context, _schedules, _watch
+from runtime.cli import _checks, _context, _schedules, _watch
 from runtime.cli._output import (
     BadOptionError,
     cell,
@@ -54,6 +54,8 @@ def register(app: typer.Typer) -> None:
     """Adds ``campaign`` and its commands."""
     group = typer.Typer(help="Campaigns: what is crawled, how gently, and when.", no_args_is_help=True)
     for command in (validate, plan, apply, start, pause, resume, stop, cancel, show, report, watch, schedules, delete):
+        group.command()(command)
+    for command in (_checks.release, _checks.discard):
         group.command()(command)
     group.command("list")(list_)
     app.add_typer(group, name="campaign")
@@ -179,8 +181,11 @@ def list_(as_json: AsJson = False) -> None:
         entries = [
             (campaign, repository.latest_runs(session, campaign.id)) for campaign in repository.list_campaigns(session)
         ]
+        alerts = _checks.alerts(session, [campaign for campaign, _ in entries])
     if as_json:
-        return print_json([_summary(campaign, runs) for campaign, runs in entries])
+        return print_json(
+            [{**_summary(campaign, runs), "alerts": alerts.get(campaign.name, [])} for campaign, runs in entries]
+        )
     result = table("name", "state", ">revision", "sources", "schedule", "last started", "runs")
     for campaign, runs in entries:
         summary = _summary(campaign, runs)
@@ -195,6 +200,8 @@ def list_(as_json: AsJson = False) -> None:
             cell(", ".join(f"{run.source} {run.state}" for run in runs)),
         )
     console().print(result)
+    for name, found in alerts.items():
+        _print_alerts(name, found)
 
 
 def show(
@@ -207,6 +214,7 @@ def show(
     with errors_reported(), _context.open_context() as context:
         with context.database.transaction() as session:
             campaign = repository.get(session, name)
+            alerts = _checks.alerts(session, [campaign]).get(name, [])
             progress = campaign_progress(session, campaign.id)
             waiting = waiting_items(session, campaign.id, limit, cursor)
         starts = _next_starts(context, campaign)
@@ -219,18 +227,25 @@ def show(
                 "spec": campaign.spec,
                 "next_starts": starts,
                 "runs": progress.to_json()["runs"],
+                "alerts": alerts,
                 "waiting": waiting.items,
                 "next_cursor": waiting.next_cursor,
             }
         )
     out = console()
     out.print(cell(f"{campaign.name}: {campaign.state}, revision {campaign.revision}, {_schedules.text_of(campaign)}"))
+    _print_alerts(name, alerts)
     if starts:
         out.print("next starts: " + ", ".join(starts[:3]))
     out.print(render(progress) if progress.runs else "no runs yet")
     out.print(_waiting_table(waiting.items) if waiting.items else "nothing waits")
     if waiting.next_cursor:
         out.print(f"more: --cursor {waiting.next_cursor}", soft_wrap=True)
+
+
+def _print_alerts(name: str, alerts: list[_checks.Alert]) -> None:
+    for alert in alerts:
+        console().print(cell(f"{name}: {alert}", "bold red", 500), soft_wrap=True)
 
 
 def report(
@@ -461,6 +476,14 @@ def _print_report(result: dict[str, Any]) -> None:
         )
     out.print(counts)
     for source in result["sources"]:
+        publication, looks = source["publication"], source["availability"]
+        if publication["detail"]:
+            out.print(
+                cell(f"{source['source']}: publication {publication['state']}: {publication['detail']}", "bold", 500)
+            )
+        if looks:
+            said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in looks.items())
+            out.print(cell(f"{source['source']}: sources looked at: {said}", limit=300))
         for each in source["incidents"]:
             out.print(cell(f"{source['source']}: {each['class']} ×{each['count']}: {each['remedy']}", "bold", 300))
             for url in each["urls"][:20]:

@@ -30,8 +30,8 @@ from crawlers.files import crawl_files
 from crawlers.guard import AddressGuard
 from crawlers.history import RevisitPolicy
 from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress
-from crawlers.yt_dlp import crawl_with_yt_dlp
 from crawlers.recheck import KEYS, Known, recheck
+from crawlers.yt_dlp import crawl_with_yt_dlp
 
 RETRIED_REASONS = [failure.value for failure, consequence in CONSEQUENCES.items() if consequence.retry]
 """A candidate that failed for one of these is tried again by the next run."""

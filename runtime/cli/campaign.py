@@ -55,8 +55,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Campaigns: what is crawled, how gently, and when.", no_args_is_help=True)
     for command in (validate, plan, apply, start, pause, resume, stop, cancel, show, report, watch, schedules, delete):
         group.command()(command)
-    for command in (_checks.release, _checks.discard):
-        group.command()(command)
+    group.command()(_checks.release)
+    group.command()(_checks.discard)
     group.command("list")(list_)
     app.add_typer(group, name="campaign")
 

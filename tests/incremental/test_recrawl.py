@@ -12,20 +12,10 @@ from warcio.archiveiterator import ArchiveIterator
 
 from activities import messages as m
 from activities.crawls import CrawlActivities
-from adapters.contract import Page, PageRequest, SourceQuery
-from adapters.website import Website
 from crawlers import warc
 from tests.incremental.conftest import World
 from tests.incremental.site import Song, SongSite
 
-_SITEMAP = b"<urlset><url><loc>http://a.example/1</loc><lastmod>2026-01-01</lastmod></url></urlset>"
-_FOUND = list(
-    Website().parse(Page("http://a.example/s", PageRequest("http://a.example/s"), body=_SITEMAP), SourceQuery("s"))
-)
-needs_lastmod = pytest.mark.skipif(
-    "lastmod" not in _FOUND[0].context,  # type: ignore[union-attr]
-    reason="the website adapter does not hand lastmod on yet (branch sources)",
-)
 LATER = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -52,7 +42,6 @@ async def test_what_did_not_change_is_seen_again_and_what_did_is_read(
     assert third.counters["changed"] == third.counters["new"] == 0
 
 
-@needs_lastmod
 async def test_a_sitemap_that_says_what_changed_saves_the_requests(world: World, site: SongSite) -> None:
     site.lastmod = True
     first = await world.crawl()
@@ -67,7 +56,6 @@ async def test_a_sitemap_that_says_what_changed_saves_the_requests(world: World,
     assert world.titles(third) == {song.title for song in site.songs.values()}
 
 
-@needs_lastmod
 async def test_a_sitemap_is_not_believed_for_ever(world: World, site: SongSite) -> None:
     site.lastmod = True
     world.campaign = {"revisit": {"max": "1h"}}
@@ -79,7 +67,6 @@ async def test_a_sitemap_is_not_believed_for_ever(world: World, site: SongSite) 
     assert site.songs[5].title in world.titles(second)
 
 
-@needs_lastmod
 async def test_a_date_without_a_time_says_nothing_of_the_rest_of_its_day(world: World, site: SongSite) -> None:
     site.lastmod = True
     for song in site.songs.values():

@@ -35,7 +35,9 @@ def resolve(
     session: Session, model: type[ReviewCase] | type[Version] | type[Song] | type[Candidate] | type[CrawlRun], text: str
 ) -> uuid.UUID:
     """The id of this model that begins with the text. Raises BadIdError, AmbiguousIdError, IdNotFoundError."""
-    what = {"review_cases": "review case", "crawl_runs": "crawl run"}.get(model.__tablename__, model.__tablename__.rstrip("s"))
+    what = {"review_cases": "review case", "crawl_runs": "crawl run"}.get(
+        model.__tablename__, model.__tablename__.rstrip("s")
+    )
     digits = text.strip().lower().replace("-", "")
     if not re.fullmatch(r"[0-9a-f]{1,32}", digits) or len(digits) < _MIN_DIGITS:
         raise BadIdError(f"{text!r} is not the id of a {what}: a UUID, or at least its first {_MIN_DIGITS} digits")

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from media import process
 from media.probe import Probe, last_words, out_seconds, read_probe
+from media.protection import protection
 from media.types import FINGERPRINT_SECONDS, AudioError, AudioFeatures, AudioInfo
 
 PCM_RATE = 11_025
@@ -189,6 +190,8 @@ def analyse(
     """
     file, size = _open(path, max_bytes)
     with file:
+        if locked := protection(file.fileno(), size):
+            raise AudioError("encrypted", f"the sound is locked by DRM: {locked}", "none: index it without its audio")
         side = process.side_pipe() if _library is None else None
         finished = process.run(
             decode_command(side[1] if side else None), file, timeout_s=timeout_s, max_output=_PCM_BYTES, side=side

@@ -45,7 +45,7 @@ class AudioFeatures:
 class AudioError(Exception):
     """The audio cannot be used. ``code`` is stable and becomes the candidate's reason; ``remedy`` is for the operator.
 
-    Codes: ``empty_file, not_audio, no_audio_stream, truncated, too_long, too_short, silent, decode_failed,
+    Codes: ``empty_file, not_audio, no_audio_stream, encrypted, truncated, too_long, too_short, silent, decode_failed,
     decode_timeout, audio_too_large``.
     """
 

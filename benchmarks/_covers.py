@@ -1,0 +1,269 @@
+"""Covers made to order: scores in parts, performed in another key, tempo, sound or with parts left out.
+
+Scores come from MIDI files or are composed by a seed (own making, no real song); fluidsynth plays them with the
+soundfonts of Debian's packages ``fluid-soundfont-gm``, ``timgm6mb-soundfont`` and
+``musescore-general-soundfont-small``.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import shutil
+import subprocess
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mido
+import numpy as np
+import numpy.typing as npt
+
+RATE = 11_025
+SOUNDFONTS = {
+    "fluid": Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
+    "tim": Path("/usr/share/sounds/sf2/TimGM6mb.sf2"),
+    "musescore": Path("/usr/share/sounds/sf3/MuseScore_General_Lite.sf3"),
+}
+PROGRAMS = {
+    "piano": 0, "harpsichord": 6, "vibraphone": 11, "organ": 19, "accordion": 21, "guitar": 24, "steel guitar": 25,
+    "electric guitar": 27, "distorted guitar": 30, "bass": 32, "violin": 40, "strings": 48, "choir": 52,
+    "trumpet": 56, "brass": 61, "saxophone": 65, "oboe": 68, "clarinet": 71, "flute": 73, "lead": 81, "pad": 89,
+}  # fmt: skip
+_TICKS = 480
+_DRUMS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """``start`` and ``length`` in quarters; ``pitch``: MIDI number; ``loudness``: 1..127."""
+
+    start: float
+    length: float
+    pitch: int
+    loudness: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """``parts``: notes by name (``melody``, …); ``bpm``: quarters a minute."""
+
+    name: str
+    parts: Mapping[str, Sequence[Note]]
+    bpm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a score is performed.
+
+    Attributes:
+        programs: General MIDI program by part; parts without one are left out.
+        semitones: up.
+        tempo: times the score's own.
+        drums: strokes on every beat.
+        start_s, seconds: the excerpt, in time of the performance.
+        cents: out of tune.
+    """
+
+    soundfont: str
+    programs: Mapping[str, int]
+    semitones: int = 0
+    tempo: float = 1.0
+    drums: bool = False
+    start_s: float = 0.0
+    seconds: float = 75.0
+    cents: int = 0
+
+
+def missing() -> str | None:
+    """What is not installed, in a sentence; None where all is there."""
+    if shutil.which("fluidsynth") is None:
+        return "fluidsynth is not installed (Debian: apt install fluidsynth)"
+    lacking = [str(path) for path in SOUNDFONTS.values() if not path.exists()]
+    return f"no soundfont at {', '.join(lacking)} (see benchmarks/_covers.py for the packages)" if lacking else None
+
+
+def read_score(path: Path) -> Score:
+    """A MIDI file's tracks that have notes; the first tempo. What the tracks are called: ``melody``, ``bridge``…"""
+    file = mido.MidiFile(path)
+    names = ("melody", "bridge", "piano")
+    parts: dict[str, list[Note]] = {}
+    bpm = 0.0
+    for track in file.tracks:
+        now = 0
+        held: dict[tuple[int, int], tuple[int, int]] = {}
+        notes = []
+        for message in track:
+            now += message.time
+            if message.type == "set_tempo" and not bpm:
+                bpm = mido.tempo2bpm(message.tempo)
+            if message.type not in ("note_on", "note_off"):
+                continue
+            key = (message.channel, message.note)
+            if key in held:
+                start, loudness = held.pop(key)
+                length = max(1, now - start) / file.ticks_per_beat
+                notes.append(Note(start / file.ticks_per_beat, length, message.note, loudness))
+            if message.type == "note_on" and message.velocity:
+                held[key] = (now, message.velocity)
+        if notes and len(parts) < len(names):
+            parts[names[len(parts)]] = notes
+    return Score(path.stem, parts, bpm or 120.0)
+
+
+def perform(score: Score, way: Way) -> bytes:
+    """The performance as a MIDI file: notes that begin in the excerpt."""
+    quarter_s = 60 / (score.bpm * way.tempo)
+    from_quarter, to_quarter = way.start_s / quarter_s, (way.start_s + way.seconds) / quarter_s
+    events: list[tuple[int, int, mido.Message]] = []
+
+    def play(channel: int, note: Note, shift: int) -> None:
+        if not from_quarter <= note.start < to_quarter or not 0 <= note.pitch + shift <= 127:
+            return
+        start = round((note.start - from_quarter) * _TICKS)
+        end = start + max(1, round(note.length * _TICKS))
+        pitch = note.pitch + shift
+        events.append((start, 1, mido.Message("note_on", channel=channel, note=pitch, velocity=note.loudness)))
+        events.append((end, 0, mido.Message("note_off", channel=channel, note=pitch)))
+
+    track = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=round(quarter_s * 1e6))])
+    channels = [channel for channel in range(16) if channel != _DRUMS]
+    for channel, (part, program) in zip(channels, way.programs.items(), strict=False):
+        track.append(mido.Message("program_change", channel=channel, program=program))
+        if way.cents:
+            track.append(mido.Message("pitchwheel", channel=channel, pitch=round(way.cents / 200 * 8192)))
+        for note in score.parts.get(part, ()):
+            play(channel, note, way.semitones)
+    if way.drums:
+        for beat in range(int(from_quarter), int(to_quarter)):
+            play(_DRUMS, Note(beat, 0.2, 36 if beat % 2 == 0 else 38, 90), 0)
+            play(_DRUMS, Note(beat + 0.5, 0.2, 42, 60), 0)
+    now = 0
+    for at, _, message in sorted(events, key=lambda event: event[:2]):
+        track.append(message.copy(time=at - now))
+        now = at
+    file = mido.MidiFile(ticks_per_beat=_TICKS, tracks=[track])
+    buffer = io.BytesIO()
+    file.save(file=buffer)
+    return buffer.getvalue()
+
+
+def render(score: Score, way: Way) -> npt.NDArray[np.int16]:
+    """The performance's samples (11,025 Hz, mono), as long as the excerpt at most."""
+    with tempfile.TemporaryDirectory() as folder:
+        midi, raw = Path(folder, "score.mid"), Path(folder, "sound.raw")
+        midi.write_bytes(perform(score, way))
+        command = ["fluidsynth", "-q", "-n", "-i", "-g", "0.5", "-r", str(RATE), "-T", "raw", "-O", "s16"]
+        subprocess.run(
+            [*command, "-F", str(raw), str(SOUNDFONTS[way.soundfont]), str(midi)], check=True, capture_output=True
+        )
+        stereo = np.fromfile(raw, dtype="<i2")
+    mono = stereo[: stereo.size // 2 * 2].reshape(-1, 2).astype(np.int32).sum(axis=1) // 2
+    return mono[: round(way.seconds * RATE)].astype(np.int16)
+
+
+_SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
+
+
+def compose(seed: int, bars: int = 64) -> Score:
+    """A song of nobody: verse and chorus of eight bars over chords, a tune of steps and leaps, bass and broken chords.
+
+    The same seed gives the same song.
+    """
+    dice = random.Random(seed)
+    scale = _SCALES[dice.choice(("major", "minor", "major"))]
+    key = dice.randrange(48, 60)
+    beats = dice.choice((4, 4, 4, 3))
+    sections = {name: _section(dice, scale, beats) for name in "ABC"}
+    form = dice.choice(("AABA", "ABAB", "AABC", "ABCB"))
+    parts: dict[str, list[Note]] = {"melody": [], "bridge": [], "piano": []}
+    for number in range(bars // 8):
+        at = number * 8 * beats
+        for part, notes in sections[form[number % 4]].items():
+            parts[part] += [Note(at + n.start, n.length, key + n.pitch, n.loudness) for n in notes]
+    return Score(f"composed-{seed}", parts, dice.uniform(72, 140))
+
+
+def _section(dice: random.Random, scale: Sequence[int], beats: int) -> dict[str, list[Note]]:
+    def pitch(degree: int) -> int:
+        return 12 * (degree // 7) + scale[degree % 7]
+
+    rhythm = [dice.choice(((1,), (0.5, 0.5), (1.5, 0.5), (2,), (0.75, 0.25), (0.5, 1, 0.5))) for _ in range(2 * beats)]
+    pattern = dice.choice(((0, 2, 4, 2), (0, 4, 2, 4), (0, 2, 4, 7)))
+    parts: dict[str, list[Note]] = {"melody": [], "bridge": [], "piano": []}
+    degree, chord = dice.randrange(7, 14), 0
+    chords = [dice.choice((0, 0, 3, 4, 5, 1, 2)) for _ in range(8)]
+    chords[7] = dice.choice((0, 4))
+    place = 0
+    for bar, chord in enumerate(chords):
+        start = bar * beats
+        for beat in range(beats):
+            parts["piano"].append(Note(start + beat, 1, pitch(chord + pattern[beat % 4]), 60))
+            if beat in (0, 2):
+                parts["piano"].append(Note(start + beat, 2, pitch(chord) - 12, 70))
+        if dice.random() < 0.4:
+            parts["bridge"].append(Note(start + beats / 2, beats / 2, pitch(chord + 9), 55))
+        now = 0.0
+        while now < beats:
+            for length in rhythm[place % len(rhythm)]:
+                if now >= beats:
+                    break
+                length = min(length, beats - now)
+                if dice.random() < 0.25:
+                    degree = min(range(5, 17), key=lambda d: (abs(d - degree) + 9 * ((d - chord) % 7 not in (0, 2, 4))))
+                if dice.random() > 0.08:
+                    parts["melody"].append(Note(start + now, length, pitch(degree), 96))
+                degree = max(4, min(17, degree + dice.choice((-2, -1, -1, 0, 1, 1, 2, 3, -3))))
+                now += length
+            place += 1
+    return parts
+
+
+def vary(score: Score, seed: int) -> Score:
+    """Another song in the same style: the bars in another order, each moved by its own interval."""
+    dice = random.Random(seed)
+    bars: dict[int, dict[str, list[Note]]] = {}
+    for part, notes in score.parts.items():
+        for note in notes:
+            bars.setdefault(int(note.start // 4), {}).setdefault(part, []).append(note)
+    order = sorted(bars)
+    dice.shuffle(order)
+    parts: dict[str, list[Note]] = {part: [] for part in score.parts}
+    for place, bar in enumerate(order):
+        shift = dice.choice((-5, -4, -2, 0, 1, 2, 3, 5, 7))
+        for part, notes in bars[bar].items():
+            parts[part] += [Note(n.start + 4 * (place - bar), n.length, n.pitch + shift, n.loudness) for n in notes]
+    return Score(f"{score.name}-varied-{seed}", parts, score.bpm * dice.uniform(0.85, 1.15))
+
+
+def some_way(seed: str, score: Score, strength: str = "strong") -> Way:
+    """A way to perform it, chosen by the seed.
+
+    ``same``: as written; ``mild``: ±2 semitones, ±5 %; ``strong``: ±6 semitones, ±20 %; ``rearranged``: strong, with
+    other instruments, drums, out of tune, and the accompaniment or the bridge left out.
+    """
+    dice = random.Random(zlib.crc32(seed.encode()))
+    # The small MuseScore font takes two seconds to open.
+    soundfont = dice.choice(("fluid", "tim", "tim", "fluid", "musescore") if strength == "rearranged" else ("fluid", "tim"))
+    names = list(score.parts)
+    programs = dict.fromkeys(names, 0)
+    semitones, tempo, drums, cents, start = 0, 1.0, False, 0, 0.0
+    if strength == "mild":
+        semitones, tempo = dice.randint(-2, 2), dice.uniform(0.95, 1.05)
+        programs = {name: dice.choice((0, 0, 24, 73 if name == "melody" else 48)) for name in names}
+    elif strength in ("strong", "rearranged"):
+        semitones, tempo = dice.randint(-6, 6), dice.uniform(0.8, 1.2)
+        programs = {name: dice.choice(list(PROGRAMS.values())) for name in names}
+        start = dice.uniform(0, 8)
+    if strength == "rearranged":
+        drums, cents = dice.random() < 0.6, dice.randint(-40, 40)
+        for name in dice.sample(names[1:], k=dice.randint(1, max(1, len(names) - 1))) if len(names) > 1 else ():
+            if len(programs) > 1:
+                del programs[name]
+    return Way(soundfont, programs, semitones, tempo, drums, start, 75.0, cents)
+
+
+_ = field

@@ -7,14 +7,13 @@ soundfonts of Debian's packages ``fluid-soundfont-gm``, ``timgm6mb-soundfont`` a
 
 from __future__ import annotations
 
-import io
 import random
 import shutil
 import subprocess
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import mido
@@ -34,6 +33,8 @@ PROGRAMS = {
 }  # fmt: skip
 _TICKS = 480
 _DRUMS = 9
+_FONTS = (("fluid", "tim"), ("fluid", "tim", "tim", "fluid", "musescore"))
+_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,55 +115,80 @@ def read_score(path: Path) -> Score:
     return Score(path.stem, parts, bpm or 120.0)
 
 
-def perform(score: Score, way: Way) -> bytes:
-    """The performance as a MIDI file: notes that begin in the excerpt."""
+def _messages(score: Score, way: Way, ticks_a_second: float) -> list[tuple[int, mido.Message]]:
+    """(ticks from the excerpt's start, message) in order: instruments, tuning, and the notes that begin in it."""
     quarter_s = 60 / (score.bpm * way.tempo)
     from_quarter, to_quarter = way.start_s / quarter_s, (way.start_s + way.seconds) / quarter_s
+    ticks = quarter_s * ticks_a_second
     events: list[tuple[int, int, mido.Message]] = []
 
     def play(channel: int, note: Note, shift: int) -> None:
-        if not from_quarter <= note.start < to_quarter or not 0 <= note.pitch + shift <= 127:
-            return
-        start = round((note.start - from_quarter) * _TICKS)
-        end = start + max(1, round(note.length * _TICKS))
         pitch = note.pitch + shift
-        events.append((start, 1, mido.Message("note_on", channel=channel, note=pitch, velocity=note.loudness)))
-        events.append((end, 0, mido.Message("note_off", channel=channel, note=pitch)))
+        if not from_quarter <= note.start < to_quarter or not 0 <= pitch <= 127:
+            return
+        start = round((note.start - from_quarter) * ticks)
+        end = start + max(1, round(note.length * ticks))
+        events.append((start, 2, mido.Message("note_on", channel=channel, note=pitch, velocity=note.loudness)))
+        events.append((end, 1, mido.Message("note_off", channel=channel, note=pitch)))
 
-    track = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=round(quarter_s * 1e6))])
     channels = [channel for channel in range(16) if channel != _DRUMS]
     for channel, (part, program) in zip(channels, way.programs.items(), strict=False):
-        track.append(mido.Message("program_change", channel=channel, program=program))
-        if way.cents:
-            track.append(mido.Message("pitchwheel", channel=channel, pitch=round(way.cents / 200 * 8192)))
+        events.append((0, 0, mido.Message("program_change", channel=channel, program=program)))
+        events.append((0, 0, mido.Message("pitchwheel", channel=channel, pitch=round(way.cents / 200 * 8191))))
         for note in score.parts.get(part, ()):
             play(channel, note, way.semitones)
     if way.drums:
         for beat in range(int(from_quarter), int(to_quarter)):
             play(_DRUMS, Note(beat, 0.2, 36 if beat % 2 == 0 else 38, 90), 0)
             play(_DRUMS, Note(beat + 0.5, 0.2, 42, 60), 0)
-    now = 0
-    for at, _, message in sorted(events, key=lambda event: event[:2]):
-        track.append(message.copy(time=at - now))
-        now = at
-    file = mido.MidiFile(ticks_per_beat=_TICKS, tracks=[track])
-    buffer = io.BytesIO()
-    file.save(file=buffer)
-    return buffer.getvalue()
+    return [(at, message) for at, _, message in sorted(events, key=lambda event: event[:2])]
+
+
+def render_all(performances: Sequence[tuple[Score, Way]]) -> list[npt.NDArray[np.int16]]:
+    """The samples (11,025 Hz, mono) of each, as long as its excerpt. All with one soundfont, which is opened once.
+
+    Opening it takes longer than playing: so they are played one after another, as one piece.
+    """
+    soundfonts = {way.soundfont for _, way in performances}
+    if len(soundfonts) != 1:
+        raise ValueError(f"one soundfont at a time, not {sorted(soundfonts)}")
+    track = mido.MidiTrack()
+    lengths = [round((way.seconds + _PAUSE_S) * RATE) for _, way in performances]
+    passed = 0
+    begins = 0.0
+    for (score, way), length in zip(performances, lengths, strict=True):
+        ticks_a_second = 2 * _TICKS  # MIDI's own tempo, which we leave as it is
+        begin = round(begins * ticks_a_second)
+        end = begin + round(way.seconds * ticks_a_second)
+        for at, message in _messages(score, way, ticks_a_second):
+            when = min(begin + at, end)
+            track.append(message.copy(time=when - passed))
+            passed = when
+        for channel in range(16):
+            track.append(
+                mido.Message("control_change", channel=channel, control=120, value=0, time=max(0, end - passed))
+            )
+            passed = max(passed, end)
+        begins += length / RATE
+    track.append(mido.MetaMessage("end_of_track", time=round(begins * 2 * _TICKS) - passed))
+    with tempfile.TemporaryDirectory() as folder:
+        midi, raw = Path(folder, "score.mid"), Path(folder, "sound.raw")
+        mido.MidiFile(ticks_per_beat=_TICKS, tracks=[track]).save(midi)
+        command = ["fluidsynth", "-q", "-n", "-i", "-g", "0.5", "-r", str(RATE), "-T", "raw", "-O", "s16"]
+        subprocess.run(
+            [*command, "-F", str(raw), str(SOUNDFONTS[soundfonts.pop()]), str(midi)], check=True, capture_output=True
+        )
+        stereo = np.fromfile(raw, dtype="<i2")
+    mono = (stereo[: stereo.size // 2 * 2].reshape(-1, 2).astype(np.int32).sum(axis=1) // 2).astype(np.int16)
+    starts = np.cumsum([0, *lengths])
+    return [
+        mono[start : start + round(way.seconds * RATE)] for start, (_, way) in zip(starts, performances, strict=False)
+    ]
 
 
 def render(score: Score, way: Way) -> npt.NDArray[np.int16]:
-    """The performance's samples (11,025 Hz, mono), as long as the excerpt at most."""
-    with tempfile.TemporaryDirectory() as folder:
-        midi, raw = Path(folder, "score.mid"), Path(folder, "sound.raw")
-        midi.write_bytes(perform(score, way))
-        command = ["fluidsynth", "-q", "-n", "-i", "-g", "0.5", "-r", str(RATE), "-T", "raw", "-O", "s16"]
-        subprocess.run(
-            [*command, "-F", str(raw), str(SOUNDFONTS[way.soundfont]), str(midi)], check=True, capture_output=True
-        )
-        stereo = np.fromfile(raw, dtype="<i2")
-    mono = stereo[: stereo.size // 2 * 2].reshape(-1, 2).astype(np.int32).sum(axis=1) // 2
-    return mono[: round(way.seconds * RATE)].astype(np.int16)
+    """The performance's samples (11,025 Hz, mono), as long as the excerpt."""
+    return render_all([(score, way)])[0]
 
 
 _SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
@@ -213,7 +239,7 @@ def _section(dice: random.Random, scale: Sequence[int], beats: int) -> dict[str,
                     break
                 length = min(length, beats - now)
                 if dice.random() < 0.25:
-                    degree = min(range(5, 17), key=lambda d: (abs(d - degree) + 9 * ((d - chord) % 7 not in (0, 2, 4))))
+                    degree = min(range(5, 17), key=lambda d: abs(d - degree) + 9 * ((d - chord) % 7 not in (0, 2, 4)))
                 if dice.random() > 0.08:
                     parts["melody"].append(Note(start + now, length, pitch(degree), 96))
                 degree = max(4, min(17, degree + dice.choice((-2, -1, -1, 0, 1, 1, 2, 3, -3))))
@@ -246,8 +272,9 @@ def some_way(seed: str, score: Score, strength: str = "strong") -> Way:
     other instruments, drums, out of tune, and the accompaniment or the bridge left out.
     """
     dice = random.Random(zlib.crc32(seed.encode()))
-    # The small MuseScore font takes two seconds to open.
-    soundfont = dice.choice(("fluid", "tim", "tim", "fluid", "musescore") if strength == "rearranged" else ("fluid", "tim"))
+    soundfont = dice.choice(
+        ("fluid", "tim", "tim", "fluid", "musescore") if strength == "rearranged" else ("fluid", "tim")
+    )
     names = list(score.parts)
     programs = dict.fromkeys(names, 0)
     semitones, tempo, drums, cents, start = 0, 1.0, False, 0, 0.0
@@ -264,6 +291,3 @@ def some_way(seed: str, score: Score, strength: str = "strong") -> Way:
             if len(programs) > 1:
                 del programs[name]
     return Way(soundfont, programs, semitones, tempo, drums, start, 75.0, cents)
-
-
-_ = field

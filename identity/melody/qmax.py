@@ -1,10 +1,11 @@
-"""Compares two chromas note by note: how long a passage of one follows a passage of the other.
+"""Compares chromas moment by moment: how long a passage of one follows a passage of the other.
 
 The method is Qmax (Serrà, Serra, Andrzejak: Cross recurrence quantification for cover song identification, New Journal
-of Physics 11, 2009): frames are embedded with their successors, every frame of one recording is joined with its
-nearest of the other (mutually: the cross recurrence plot), and the longest path along the diagonal, which may bend and
-jump over short disruptions, is the score. The key is found first, by the optimal transposition index (Serrà, Gómez,
-Herrera: Transposing chroma representations to a common key, 2008): the rotation that brings the mean chromas together.
+of Physics 11, 2009): each frame is taken together with its successors, every moment of one recording is joined with
+its nearest of the other (mutually: the cross recurrence plot), and the longest path through these joints that goes
+forward in both, bends, and jumps over short disruptions, is the score. The key is found first by the optimal
+transposition index (Serrà, Gómez, Herrera: Transposing chroma representations to a common key, 2008): the rotation
+that brings the mean chromas together.
 """
 
 from __future__ import annotations
@@ -16,85 +17,132 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Plot = npt.NDArray[np.bool_]
 
-EMBEDDED = 9
-"""Frames that are compared at once (4.5 s)."""
+TOGETHER = 9
+"""Frames that make a moment (4.5 s)."""
 
 NEIGHBOURS = 0.1
-"""Share of the other recording's frames that count as a frame's nearest (the paper's κ, 0.095 there)."""
+"""Share of the other's moments that are a moment's nearest (the paper's kappa)."""
 
 ONSET, EXTENSION = 5.0, 0.5
-"""What the start and each further frame of a disruption cost (the paper's γo and γe)."""
+"""What the first and each further step of a disruption cost (the paper's gamma)."""
 
 TRANSPOSITIONS = 2
-"""How many of the best rotations are tried: the best is the right one in about four of five covers."""
+"""How many of the best rotations are tried."""
+
+_AT_ONCE = 24
+"""Plots at once: about 60 MiB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """``score``: Qmax; ``semitones``: how far ours lies above theirs, -5..6."""
+    """``score``: Qmax, in frames; ``rotation``: semitones that ours was moved up by to fit, 0..11."""
 
     score: float
-    semitones: int
+    rotation: int
 
 
-def transpositions(ours: Floats, theirs: Floats, count: int = TRANSPOSITIONS) -> list[int]:
-    """Rotations of ours that best fit theirs, best first."""
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The best path: (moment of ours, moment of theirs) in order, and the plot it goes through."""
+
+    points: tuple[tuple[int, int], ...]
+    plot: Plot
+
+
+def rotations(ours: Floats, theirs: Floats, count: int = TRANSPOSITIONS) -> list[int]:
+    """By how many semitones ours should go up to fit theirs, best first."""
     mean, other = ours.mean(axis=0), theirs.mean(axis=0)
     fits = [float(np.dot(np.roll(mean, step), other)) for step in range(12)]
     return sorted(range(12), key=lambda step: -fits[step])[:count]
 
 
-def embedded(frames: Floats) -> Floats:
-    """Each frame with its successors, of unit length: (time, EMBEDDED * 12)."""
-    windows = np.lib.stride_tricks.sliding_window_view(frames, EMBEDDED, axis=0)
+def moments(frames: Floats) -> Floats:
+    """Each frame with its successors, centred and of unit length: (time, TOGETHER * 12). Needs `TOGETHER` frames."""
+    windows = np.lib.stride_tricks.sliding_window_view(frames, TOGETHER, axis=0)
+    # In an order in which a rotation of the pitch classes moves whole runs.
     flat = windows.reshape(len(windows), -1)
     flat = flat - flat.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 0)
+    return np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 1e-6)
 
 
-def recurrence(ours: Floats, theirs: Floats) -> npt.NDArray[np.bool_]:
-    """The cross recurrence plot of two embedded chromas: where each is among the other's nearest."""
-    return plots(ours @ theirs.T)
+def plots(likeness: Floats, columns: Sequence[int]) -> Plot:
+    """Cross recurrence plots of a stack of similarities (pair, our moment, their moment).
 
-
-def plots(likeness: Floats) -> npt.NDArray[np.bool_]:
-    """The cross recurrence plots of a stack of similarity matrices (…, ours, theirs)."""
-    rows, columns = likeness.shape[-2:]
-    keep_columns, keep_rows = max(1, round(NEIGHBOURS * columns)), max(1, round(NEIGHBOURS * rows))
-    by_row = np.partition(likeness, columns - keep_columns, axis=-1)[..., columns - keep_columns, None]
-    turned = np.ascontiguousarray(np.swapaxes(likeness, -1, -2))
-    by_column = np.partition(turned, rows - keep_rows, axis=-1)[..., None, :, rows - keep_rows]
-    return (likeness >= by_row) & (likeness >= by_column) & (likeness > 0)
-
-
-def cumulated(plots: npt.NDArray[np.bool_]) -> Floats:
-    """The paper's Q of a stack of plots (…, ours, theirs): the best path that ends at each place.
-
-    A cell depends on the two rows before its own only, so that a whole row of all plots is done at once.
+    ``columns``: how many moments each of them has; the cells beyond are padding.
     """
-    rows, columns = plots.shape[-2:]
-    scores = np.zeros((*plots.shape[:-2], rows, columns), dtype=np.float32)
-    on = plots.astype(np.float32)
-    toll = np.where(plots, np.float32(ONSET) * 0 + EXTENSION, np.float32(EXTENSION))
-    del toll
-    for row in range(2, rows):
-        before, earlier = scores[..., row - 1, :], scores[..., row - 2, :]
-        best = np.maximum(before[..., 1:-1], earlier[..., 1:-1])
-        np.maximum(best, before[..., :-2], out=best)
-        hit = plots[..., row, 2:]
-        # A path that leaves the plot pays more at its first step than later.
-        costs = [
-            np.where(plots[..., row - 1, 1:-1], ONSET, EXTENSION),
-            np.where(plots[..., row - 2, 1:-1], ONSET, EXTENSION),
-            np.where(plots[..., row - 1, :-2], ONSET, EXTENSION),
-        ]
-        left = np.maximum(before[..., 1:-1] - costs[0], earlier[..., 1:-1] - costs[1])
-        np.maximum(left, before[..., :-2] - costs[2], out=left)
-        scores[..., row, 2:] = np.where(hit, best + on[..., row, 2:], np.maximum(left, 0))
+    rows, width = likeness.shape[1:]
+    across = [width - max(1, round(NEIGHBOURS * count)) for count in columns]
+    ordered = np.partition(likeness, sorted(set(across)), axis=2)
+    by_row = np.take_along_axis(ordered, np.array(across)[:, None, None], axis=2)
+    down = rows - max(1, round(NEIGHBOURS * rows))
+    by_column = np.partition(np.swapaxes(likeness, 1, 2).copy(), down, axis=2)[:, :, down][:, None, :]
+    # Silence resembles nothing.
+    return (likeness >= by_row) & (likeness >= by_column) & (likeness > 0.05)
+
+
+def cumulate(joined: Plot) -> Floats:
+    """The paper's Q of each plot: the length of the best path that ends in each cell.
+
+    A cell follows from the two rows before its own, so one row of all plots is done at once.
+    """
+    pairs, rows, columns = joined.shape
+    scores = np.zeros((pairs, rows, columns), dtype=np.float32)
+    # What a path keeps when its next step misses: leaving costs more than staying away.
+    kept = np.zeros_like(scores)
+    tolls = np.where(joined, np.float32(ONSET), np.float32(EXTENSION))
+    for row in range(rows):
+        if row >= 2:
+            before, earlier = scores[:, row - 1], scores[:, row - 2]
+            on = np.maximum(before[:, 1:-1], before[:, :-2])
+            np.maximum(on, earlier[:, 1:-1], out=on)
+            before, earlier = kept[:, row - 1], kept[:, row - 2]
+            off = np.maximum(before[:, 1:-1], before[:, :-2])
+            np.maximum(off, earlier[:, 1:-1], out=off)
+            scores[:, row, 2:] = np.where(joined[:, row, 2:], on + 1, off)
+        np.maximum(scores[:, row] - tolls[:, row], 0, out=kept[:, row])
     return scores
 
 
-def compare_all(ours: Floats, others: Sequence[Floats]) -> list[float]:
-    raise NotImplementedError
+def compare(ours: Floats, others: Sequence[Floats]) -> list[Match]:
+    """The best match of ours with each of the others, over the likeliest rotations. Zero where one is too short."""
+    best = [Match(0.0, 0) for _ in others]
+    long_enough = [place for place, other in enumerate(others) if len(other) >= TOGETHER + 2]
+    if len(ours) < TOGETHER + 2:
+        return best
+    turned = {step: moments(np.roll(ours, step, axis=1)) for step in range(12)}
+    work = [(place, step) for place in long_enough for step in rotations(ours, others[place])]
+    theirs = {place: moments(others[place]) for place in long_enough}
+    # Of like length together: padding is work too.
+    work.sort(key=lambda pair: len(theirs[pair[0]]))
+    for start in range(0, len(work), _AT_ONCE):
+        part = work[start : start + _AT_ONCE]
+        widths = [len(theirs[place]) for place, _ in part]
+        likeness = np.full((len(part), len(ours) - TOGETHER + 1, max(widths)), -1, dtype=np.float32)
+        for number, (place, step) in enumerate(part):
+            likeness[number, :, : widths[number]] = turned[step] @ theirs[place].T
+        tops = cumulate(plots(likeness, widths)).max(axis=(1, 2))
+        for (place, step), top in zip(part, tops, strict=True):
+            if top > best[place].score:
+                best[place] = Match(float(top), step)
+    return best
+
+
+def trace(ours: Floats, theirs: Floats, rotation: int) -> Path:
+    """The path that `compare` scored, for the picture and for the tempo. Both need `TOGETHER` + 2 frames."""
+    likeness = moments(np.roll(ours, rotation, axis=1)) @ moments(theirs).T
+    joined = plots(likeness[None], [likeness.shape[1]])
+    scores = cumulate(joined)[0]
+    plot = joined[0]
+    kept = np.maximum(scores - np.where(plot, ONSET, EXTENSION), 0)
+    row, column = (int(each) for each in np.unravel_index(int(np.argmax(scores)), scores.shape))
+    points = []
+    while row >= 2 and column >= 2 and scores[row, column] > 0:
+        points.append((row, column))
+        source = scores if plot[row, column] else kept
+        row, column = max(
+            ((row - 1, column - 1), (row - 2, column - 1), (row - 1, column - 2)), key=lambda cell: source[cell]
+        )
+    return Path(tuple(reversed(points)), plot)

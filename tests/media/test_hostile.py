@@ -120,7 +120,9 @@ def test_two_hours_in_a_small_file(tmp_path: Path) -> None:
 def test_ten_hours_without_a_header(tmp_path: Path) -> None:
     piece = tmp_path / "piece.mp3"
     noise = "anoisesrc=d=60:c=pink:r=8000:a=0.1"
-    ffmpeg("-f", "lavfi", "-i", noise, "-c:a", "libmp3lame", "-b:a", "8k", "-write_xing", "0", "-id3v2_version", "0", piece)
+    ffmpeg(
+        "-f", "lavfi", "-i", noise, "-c:a", "libmp3lame", "-b:a", "8k", "-write_xing", "0", "-id3v2_version", "0", piece
+    )
     long = tmp_path / "long.mp3"
     with long.open("wb") as file:
         for _ in range(600):
@@ -171,7 +173,15 @@ def _tta(samples: int) -> bytes:
 def _wav(rate: int, channels: int) -> bytes:
     frame = channels * 2 % 65_536
     header = struct.pack("<IHHIIHH", 16, 1, channels, rate, rate * frame & 0xFFFFFFFF, frame, 16)
-    return b"RIFF" + struct.pack("<I", 0xFFFFFFFF) + b"WAVEfmt " + header + b"data" + struct.pack("<I", 0x7FFFFFFF) + bytes(9_000)
+    return (
+        b"RIFF"
+        + struct.pack("<I", 0xFFFFFFFF)
+        + b"WAVEfmt "
+        + header
+        + b"data"
+        + struct.pack("<I", 0x7FFFFFFF)
+        + bytes(9_000)
+    )
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def moments(frames: Floats) -> Floats:
     flat = windows.reshape(len(windows), -1)
     flat = flat - flat.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 1e-6)
+    unit: Floats = np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 1e-6)
+    return unit
 
 
 def plots(likeness: Floats, columns: Sequence[int]) -> Plot:

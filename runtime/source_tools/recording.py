@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
+
+import httpx
 
 from adapters.cases import BUG, FIXTURES, Case, write_json
 from adapters.contract import Adapter, Engine, Page, PageRequest, SourceQuery
@@ -69,7 +70,14 @@ class Wanted:
 
 
 async def record(
-    adapter: Adapter, wanted: Wanted, folder: Path, name: str | None, *, user_agent: str, again: bool = False
+    adapter: Adapter,
+    wanted: Wanted,
+    folder: Path,
+    name: str | None,
+    *,
+    user_agent: str,
+    again: bool = False,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> Recorded:
     """Fetches one page, politely, and saves it with what the adapter makes of it.
 
@@ -77,6 +85,7 @@ async def record(
         folder: the fixtures of this adapter.
         name: of the case; None: from the URL.
         again: a case of this name is replaced.
+        transport: what sends in place of httpx's own, for sources that yt-dlp reads.
 
     Raises BadSourceError for what cannot be recorded like this, and PageNotRecordedError.
     """
@@ -88,9 +97,7 @@ async def record(
         raise BadSourceError(f"{case.folder} is there already; --case NAME makes another one, --again replaces it")
     if adapter.engine is Engine.FILES:
         return _save_file(adapter, request, wanted, case)
-    if adapter.engine not in (Engine.HTTP, Engine.BROWSER):
-        raise BadSourceError(f"{adapter.name}: pages of engine {adapter.engine.value} are not recorded one by one")
-    answer = await _fetch(adapter, request, wanted, user_agent)
+    answer = await _fetch(adapter, request, wanted, user_agent, transport)
     return _save(adapter, request, wanted, case, answer)
 
 
@@ -115,7 +122,13 @@ def _request(adapter: Adapter, wanted: Wanted) -> PageRequest:
     return replace(first, context={**first.context, **wanted.context})
 
 
-async def _fetch(adapter: Adapter, request: PageRequest, wanted: Wanted, user_agent: str) -> SnapshotRecord:
+async def _fetch(
+    adapter: Adapter,
+    request: PageRequest,
+    wanted: Wanted,
+    user_agent: str,
+    transport: httpx.AsyncBaseTransport | None,
+) -> SnapshotRecord:
     store = _OnePage(request)
     polite = adapter.politeness
     job = CrawlJob(
@@ -131,17 +144,22 @@ async def _fetch(adapter: Adapter, request: PageRequest, wanted: Wanted, user_ag
     )
     # The engine is to fetch this page and to read nothing: what the adapter makes of it is looked at later.
     silent = type(adapter.name, (type(adapter),), {"seeds": lambda *_: (), "parse": lambda *_: ()})
-    await crawl(
-        job,
-        cast(Adapter, silent()),
-        store=store,
-        snapshots=store,
-        budget=MemoryBudget(polite.delay_s),
-        guard=AddressGuard(wanted.allow_private),
-        progress=CrawlProgress(),
-        stop=_Never(),
-        backoff=Backoff(),
-    )
+    ports: dict[str, Any] = {
+        "store": store,
+        "snapshots": store,
+        "budget": MemoryBudget(polite.delay_s),
+        "guard": AddressGuard(wanted.allow_private),
+        "progress": CrawlProgress(),
+        "stop": _Never(),
+        "backoff": Backoff(),
+    }
+    if adapter.engine is Engine.YT_DLP:
+        # Only then: yt-dlp takes its time to import.
+        from crawlers.yt_dlp import crawl_with_yt_dlp
+
+        await crawl_with_yt_dlp(job, cast(Adapter, silent()), transport=transport, **ports)
+    else:
+        await crawl(job, cast(Adapter, silent()), **ports)
     if store.incident is not None:
         failure = store.incident.failure
         raise PageNotRecordedError(f"{failure.value}: {store.incident.detail}. {CONSEQUENCES[failure].remedy}")
@@ -190,9 +208,9 @@ def _write(
         if value:
             asked[name] = value
     body = page.path.read_bytes() if page.path is not None else page.body
-    if case.folder.exists():
-        shutil.rmtree(case.folder)
-    case.folder.mkdir(parents=True)
+    case.folder.mkdir(parents=True, exist_ok=True)
+    for old in case.folder.glob("page.*"):
+        old.unlink()
     (case.folder / f"page.{ending}").write_bytes(body)
     write_json(case.folder / "request.json", asked)
     found = case.actual()

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from adapters import contract
-from adapters.contract import adapter_names, reload_own_adapters
+from adapters.cases import FIXTURES
+from adapters.contract import adapter_names, get_adapter, reload_own_adapters
+from runtime.source_tools import recording
+from runtime.source_tools.recording import Wanted, record
 from tests.crawlers.servers import Server, answer, serving
+from tests.replay import Names, Replay
 from tests.runtime.conftest import ROOT, versions
 
 PAGE = """<html><body><h1>Калинка</h1><i rel="author">Хор</i><audio src="/audio/1.mp3?token=abcdef123"></audio>
@@ -142,7 +146,7 @@ def test_what_a_crawl_would_not_fetch_is_not_recorded(run: Run, own: Path, site:
         (("record", "website", "http://a.example/", "--context", "[]"), "--context"),
         (("record", "website", "http://a.example/", "--option", "x"), "--option"),
         (("record", "website", "http://a.example/", "--case", "../x"), "--case"),
-        (("record", "youtube", "https://youtu.be/BaW_jenozKc"), "yt_dlp"),
+        (("record", "youtube", "https://example.org/"), "seeds"),
         (("test", "no_such"), "no source named"),
     ],
 )
@@ -217,6 +221,20 @@ def test_local_files_are_recorded_too(run: Run, own: Path, tmp_path: Path) -> No
     assert saved.returncode == 0, saved.stderr + saved.stdout
     assert str(tmp_path) not in (own / "fixtures" / "my_table" / "songs" / "request.json").read_text()
     assert run("test", "my_table").returncode == 0
+
+
+async def test_a_source_that_yt_dlp_reads_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The real names do not resolve here, and their answers come from a recording.
+    monkeypatch.setattr(recording, "AddressGuard", lambda _allowed: Names())
+    known = FIXTURES / "rutube" / "concert"
+    asked = json.loads((known / "request.json").read_text())
+    replay = Replay.of(known / "exchanges.json")
+    saved = await record(
+        get_adapter("rutube"), Wanted(asked["url"]), tmp_path, "concert", user_agent="VersionsBot/0.1", transport=replay
+    )
+    assert saved.found == json.loads((known / "expected.json").read_text())
+    assert json.loads((tmp_path / "concert" / "page.json").read_text()) == json.loads((known / "page.json").read_text())
+    assert saved.case.differences() == []
 
 
 def test_the_adapters_of_the_house_pass(run: Run, own: Path) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
@@ -25,24 +22,16 @@ from catalog.repositories.crawl_store import (
     SnapshotRow,
 )
 from catalog.repositories.page_history import KnownRow, VisitRow
-from catalog.repositories.politeness import PolitenessRepository
 from crawlers import warc
 from crawlers.errors import CONSEQUENCES
 from crawlers.history import BodyPlace, KnownPage, Link
-from crawlers.politeness import penalty_s
-from crawlers.ports import Claim, NotNow, Observed, PageOutcome, Permit, QueuedRequest, SnapshotRecord, SnapshotRef
+from crawlers.ports import PageOutcome, QueuedRequest, SnapshotRecord, SnapshotRef
 from crawlers.urls import server_group
 
 RETRYABLE_REASONS = tuple(sorted(failure.value for failure, what in CONSEQUENCES.items() if what.retry))
 """Failed candidates with these reasons are tried again by the next run."""
 
 T = TypeVar("T")
-
-_UNBUDGETED_S = 1.0
-"""How long a group without delay is left alone by the database, in seconds."""
-_BATCHED_BELOW_S = 0.05
-_BATCH_S = 0.1
-_BATCH_SLOTS = 20
 
 
 class ObjectStore(Protocol):
@@ -144,91 +133,6 @@ class PostgresHistory:
                 return question(session)
 
         return await asyncio.to_thread(ask)
-
-
-@dataclass(slots=True)
-class _Local:
-    """What this process holds of a group; times are monotonic seconds."""
-
-    lock: asyncio.Lock
-    free_until: float = 0.0
-    penalised_until: float = 0.0
-    next_slot: float = 0.0
-    slots: int = 0
-    delay_s: float = 1.0
-
-
-class PostgresBudget:
-    """A `crawlers.ports.PolitenessBudget` that all workers share.
-
-    Groups without delay cost one statement a second; groups with a small delay take several slots at once.
-    """
-
-    def __init__(self, repository: PolitenessRepository) -> None:
-        self._repository = repository
-        self._groups: dict[str, _Local] = {}
-        self._penalising: set[asyncio.Task[None]] = set()
-
-    async def acquire(self, group: str, claim: Claim = Claim()) -> Permit:
-        """Returns when one request to this group may start. Raises NotNow."""
-        local = self._local(group)
-        while True:
-            if (penalty := local.penalised_until - time.monotonic()) > claim.patience_s:
-                raise NotNow(penalty, "penalty", "source")
-            async with local.lock:
-                slot = await self._next_slot(group, local)
-            wait = slot - time.monotonic()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            # A penalty may have come while this slot was waited for.
-            if local.penalised_until <= time.monotonic():
-                return Permit(group, lambda observed: self._released(group, observed))
-
-    def _released(self, group: str, observed: Observed) -> None:
-        if (seconds := penalty_s(observed)) is not None:
-            self._local(group).penalised_until = time.monotonic() + seconds
-            task = asyncio.get_running_loop().create_task(self.penalise(group, seconds))
-            self._penalising.add(task)
-            task.add_done_callback(self._penalising.discard)
-
-    async def penalise(self, group: str, seconds: float) -> None:
-        """Nobody asks this group again before so many seconds have passed."""
-        local = self._local(group)
-        local.penalised_until = max(local.penalised_until, time.monotonic() + seconds)
-        local.free_until, local.slots = 0.0, 0
-        await asyncio.to_thread(self._repository.penalise, group, seconds)
-
-    async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None) -> None:
-        """The group's delay is at least so long from now on."""
-        local = self._local(group)
-        local.free_until, local.slots = 0.0, 0
-        local.delay_s = await asyncio.to_thread(self._repository.configure, group, delay_s)
-
-    def _local(self, group: str) -> _Local:
-        return self._groups.setdefault(group, _Local(asyncio.Lock()))
-
-    async def _next_slot(self, group: str, local: _Local) -> float:
-        now = time.monotonic()
-        if local.penalised_until <= now and local.free_until > now:
-            return now
-        # Slots that passed unused are lost: used late, they would come as a burst.
-        while local.slots and local.next_slot < now - local.delay_s:
-            local.next_slot += local.delay_s
-            local.slots -= 1
-        if not local.slots:
-            wanted = 1
-            if 0 < local.delay_s < _BATCHED_BELOW_S:
-                wanted = min(math.ceil(_BATCH_S / local.delay_s), _BATCH_SLOTS)
-            reserved = await asyncio.to_thread(self._repository.reserve, group, wanted)
-            now = time.monotonic()
-            local.delay_s = reserved.delay_s
-            local.next_slot, local.slots = now + reserved.wait_s, wanted
-            if reserved.delay_s == 0 and reserved.wait_s == 0:
-                local.free_until = now + _UNBUDGETED_S
-        slot = local.next_slot
-        local.next_slot += local.delay_s
-        local.slots -= 1
-        return slot
 
 
 def _frontier_row(queued: QueuedRequest) -> FrontierRow:

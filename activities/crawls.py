@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 from activities import messages as m
 from activities.crawl_ports import PostgresCrawlStore, PostgresHistory, WarcSnapshotStore
 from activities.heartbeats import with_heartbeats
+from activities.politeness import budget_limits
 from activities.resources import Resources
 from adapters.contract import Adapter, Engine, UnknownAdapterError, get_adapter
 from catalog import availability
@@ -173,6 +174,7 @@ def job_of(run: CrawlRun, adapter: Adapter, user_agent: str) -> CrawlJob:
         allow_private=spec.get("allow_private", ()),
         user_agent=user_agent,
         campaign=str(run.campaign_id),
+        budget=budget_limits(politeness).of_source(),
         revisit=_revisit(spec.get("revisit")),
     )
 

@@ -23,6 +23,7 @@ from temporalio.exceptions import ApplicationError
 from activities import messages as m
 from activities.enrichment import enrich
 from activities.heartbeats import with_heartbeats
+from activities.politeness import budget_limits
 from activities.resources import Resources
 from catalog.campaigns.holds import HELD
 from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, StoredObject
@@ -30,7 +31,6 @@ from crawlers.download import download, local_path
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.guard import AddressGuard
 from crawlers.ports import Claim, NotNow
-from crawlers.urls import server_group
 from identity.recording.index import TermTable
 from identity.recording.items import fingerprint_bytes
 from media.analysis import analyse
@@ -53,7 +53,6 @@ class _Audio:
     allow_private: tuple[str, ...]
     max_bytes: int
     timeout_s: float
-    delay_s: float
     claim: Claim
 
 
@@ -104,8 +103,11 @@ class IngestActivities:
                 tuple(spec.get("allow_private", ())),
                 int(limits.get("max_audio_bytes", 200_000_000)),
                 float(limits.get("timeout", 30.0)),
-                float(spec.get("politeness", {}).get("delay") or 0.0),
-                Claim(candidate.source, str(run.campaign_id) if run else ""),
+                Claim(
+                    candidate.source,
+                    str(run.campaign_id) if run else "",
+                    limits=budget_limits(spec.get("politeness", {})),
+                ),
             )
 
     async def _take_in(self, candidate_id: uuid.UUID, audio: _Audio) -> None:
@@ -113,7 +115,6 @@ class IngestActivities:
             if audio.url.startswith("file:"):
                 path = await asyncio.to_thread(local_path, audio.url)
             else:
-                await self._resources.budget.configure(server_group(audio.url), delay_s=audio.delay_s)
                 downloaded = await download(
                     audio.url,
                     folder / "audio",

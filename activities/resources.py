@@ -7,10 +7,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from activities.crawl_ports import PostgresBudget
 from catalog.database import Database
 from crawlers.music_services import MusicServices
-from crawlers.ports import CrawlProgress
+from crawlers.ports import CrawlProgress, PolitenessBudget
 from crawlers.yt_dlp_parts.accounts import Accounts
 from media.store import ObjectStore
 
@@ -22,7 +21,7 @@ class Resources:
 
     database: Database
     objects: ObjectStore
-    budget: PostgresBudget
+    budget: PolitenessBudget
     temporary: Path
     user_agent: str = "VersionsBot/0.1"
     services: MusicServices | None = None

@@ -132,14 +132,13 @@ def _ours(url: str) -> int:
     from temporalio.testing import ActivityEnvironment
 
     from activities import messages as m
-    from activities.crawl_ports import PostgresBudget
     from activities.crawls import CrawlActivities
+    from activities.politeness import fleet_budget
     from activities.resources import Resources
     from catalog.campaigns import repository
     from catalog.campaigns.spec import CampaignSpec
     from catalog.database import Database
     from catalog.models import Candidate
-    from catalog.repositories.politeness import PolitenessRepository
     from media.store import ObjectStore
     from runtime.settings import Settings
 
@@ -155,7 +154,7 @@ def _ours(url: str) -> int:
             settings.s3_secret_key.get_secret_value(),
             settings.s3_bucket,
         ),
-        budget=PostgresBudget(PolitenessRepository(database)),
+        budget=fleet_budget(database),
         temporary=settings.data_dir / "tmp",
     )
     name = f"bench-{uuid.uuid4().hex[:12]}"

@@ -18,10 +18,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import httpx
 
+from crawlers.budget.shared import penalty_s
 from crawlers.classify import failure_of_status, observed, observed_error
 from crawlers.errors import FailureClass, FetchError
 from crawlers.guard import AddressGuard
-from crawlers.politeness import penalty_s
 from crawlers.ports import Claim, Observed, PolitenessBudget
 from crawlers.urls import server_group
 

@@ -21,6 +21,7 @@ class FailureClass(StrEnum):
     GEO_BLOCKED = "geo_blocked"
     PRIVATE = "private"
     RATE_LIMITED = "rate_limited"
+    BOT_CHECK = "bot_check"
     ROBOTS_DISALLOWED = "robots_disallowed"
     ADDRESS_BLOCKED = "address_blocked"
     REDIRECT_LOOP = "redirect_loop"
@@ -62,6 +63,12 @@ CONSEQUENCES: dict[FailureClass, Consequence] = {
     FailureClass.GEO_BLOCKED: Consequence(False, False, "Configure a proxy in a permitted country."),
     FailureClass.PRIVATE: Consequence(False, False, "Nothing to do: the owner made it private."),
     FailureClass.RATE_LIMITED: Consequence(True, False, "Wait; lower the rate of this source if it happens often."),
+    FailureClass.BOT_CHECK: Consequence(
+        True,
+        False,
+        "The site asks whether we are a robot: lower its rate (`versions source limit`) or use other proxies; the "
+        "breaker of the source waits and probes by itself.",
+    ),
     FailureClass.ROBOTS_DISALLOWED: Consequence(False, False, "Nothing to do: robots.txt asks us to stay away."),
     FailureClass.ADDRESS_BLOCKED: Consequence(
         False, False, "The address is private. If it is meant, name it in the campaign's allow_private list."

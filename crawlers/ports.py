@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from adapters.contract import PageRequest, RecordingItem
+from crawlers.budget.limits import UNLIMITED, BudgetLimits
 from crawlers.errors import FailureClass
 from crawlers.history import BodyPlace, KnownPage, PageVisit, RevisitPolicy
 
@@ -166,6 +167,8 @@ class Claim:
         weight: share of the group's budget, relative to other campaigns that wait for it.
         priority: higher goes first within the campaign.
         patience_s: a longer wait for anything but one's turn raises NotNow.
+        limits: what the campaign wishes; it can only make the budget smaller. Delay and concurrency are of each server
+            group, the rest of the source as a whole.
     """
 
     source: str = ""
@@ -173,6 +176,7 @@ class Claim:
     weight: float = 1.0
     priority: int = 0
     patience_s: float = 30.0
+    limits: BudgetLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,18 +208,18 @@ class Permit:
 
     __slots__ = ("_released", "group", "observed", "proxy")
 
-    def __init__(self, group: str, released: Callable[[Observed], None], proxy: Proxy | None = None) -> None:
+    def __init__(self, group: str, released: Callable[[Observed | None], None], proxy: Proxy | None = None) -> None:
         self.group = group
         self.proxy = proxy
         self.observed: Observed | None = None
         """What leaving the ``with`` block reports."""
-        self._released: Callable[[Observed], None] | None = released
+        self._released: Callable[[Observed | None], None] | None = released
 
     def release(self, observed: Observed | None = None) -> None:
         """Gives the place back and tells what was seen (None: nothing was sent). Further calls do nothing."""
         released, self._released = self._released, None
         if released is not None:
-            released(observed or Observed())
+            released(observed)
 
     def __enter__(self) -> Permit:
         return self
@@ -237,9 +241,9 @@ class PolitenessBudget(Protocol):
         """Nobody asks this group again before so many seconds have passed, for a reason that no answer's `Observed`
         told. Retry-After needs no call: a permit's release reports it."""
 
-    async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None) -> None:
-        """The group's delay is at least so long, and its concurrency at most so high, from now on (a robots.txt
-        Crawl-delay, a campaign's wish)."""
+    async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None, wisher: str = "") -> None:
+        """The group's delay is at least so long, and its concurrency at most so high, from now on, as ``wisher`` has
+        it (a robots.txt Crawl-delay). What a campaign wishes comes with its `Claim`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +282,12 @@ class CrawlJob:
     weight: float = 1.0
     """Share of a server group's budget, relative to other campaigns that wait for the same group."""
     revisit: RevisitPolicy = field(default_factory=RevisitPolicy)
+    budget: BudgetLimits = UNLIMITED
+    """Further limits of the source as a whole: requests and bytes a day, time windows."""
+
+    def budget_limits(self) -> BudgetLimits:
+        """Everything that this job wishes of the politeness budget."""
+        return self.budget.politest(BudgetLimits(self.delay_s, self.concurrency))
 
 
 @dataclass(slots=True)

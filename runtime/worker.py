@@ -16,13 +16,12 @@ from temporalio.worker import Worker
 
 from activities import messages as m
 from activities.campaigns import CampaignActivities
-from activities.crawl_ports import PostgresBudget
 from activities.crawls import CrawlActivities
 from activities.ingest import IngestActivities
+from activities.politeness import fleet_budget
 from activities.resources import Resources
 from adapters.contract import adapter_names
 from catalog.database import Database
-from catalog.repositories.politeness import PolitenessRepository
 from crawlers.music_services import MusicServices
 from crawlers.yt_dlp_parts.accounts import Accounts
 from media.store import ObjectStore
@@ -110,7 +109,7 @@ async def run(settings: Settings) -> None:
     client = await connect(settings.temporal_address, settings.temporal_namespace, timeout_s=120)
     await asyncio.to_thread(objects.ensure_bucket)
     temporary = own_folder(settings.data_dir / "tmp")
-    budget = PostgresBudget(PolitenessRepository(database))
+    budget = fleet_budget(database)
     resources = Resources(
         database=database,
         objects=objects,
@@ -147,6 +146,7 @@ async def run(settings: Settings) -> None:
             reconciling.cancel()
         reporting.cancel()
         await asyncio.wait({reporting})
+        await budget.close()
     database.dispose()
     shutil.rmtree(temporary, ignore_errors=True)
 

@@ -17,13 +17,12 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities import messages as m
-from activities.crawl_ports import PostgresBudget
 from activities.ingest import IngestActivities
+from activities.politeness import fleet_budget
 from activities.resources import Resources
 from catalog.database import Database
 from catalog.models import Candidate, Decision, ReviewCase, Version
 from catalog.repositories.accounts import create_api_key, create_user
-from catalog.repositories.politeness import PolitenessRepository
 from catalog_api.app import create_app
 from media.store import ObjectStore
 from moderation import service
@@ -39,7 +38,7 @@ NOWHERE = ObjectStore("127.0.0.1:9", "none", "none", "none")
 
 @contextlib.asynccontextmanager
 async def worker(client: Client, database: Database) -> AsyncIterator[None]:
-    resources = Resources(database, NOWHERE, PostgresBudget(PolitenessRepository(database)), Path("/nonexistent"))
+    resources = Resources(database, NOWHERE, fleet_budget(database), Path("/nonexistent"))
     ingest = IngestActivities(resources)
     activities = [ingest.settle, ingest.apply_decision, ingest.remind_moderators, ingest.expire_case]
     with ThreadPoolExecutor(8) as threads:
@@ -70,7 +69,7 @@ async def api(database: Database, database_url: str, client: Client) -> AsyncIte
 
 async def until(ask: Callable[[], Awaitable[Any]], timeout_s: float = 60) -> Any:
     async with asyncio.timeout(timeout_s):
-        while not (found := await ask()):  # noqa: ASYNC110
+        while not (found := await ask()):
             await asyncio.sleep(0.05)
         return found
 

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from catalog.campaigns import repository
 from catalog.campaigns.errors import RunNotFoundError
 from catalog.campaigns.progress import RunProgress, campaign_progress, waiting_items
-from catalog.models import Campaign, Candidate, CrawlIncident, CrawlRun, FrontierRequest, PolitenessGroup
+from catalog.models import Campaign, Candidate, CrawlIncident, CrawlRun, FrontierRequest
 from catalog.repositories.crawl_series import Bucket, percentile_s, series
+from catalog.repositories.politeness import group_budgets
 
 MAX_WAITING = 500
 MAX_LISTED = 1000
@@ -195,10 +196,7 @@ def _groups(session: Session, course: Sequence[Bucket], crawl_s: float | None) -
     for bucket in course:
         for group, count in bucket.groups.items():
             requests[group] = requests.get(group, 0) + count
-    delays: dict[str, float] = {
-        group.server_group: group.delay_s
-        for group in session.scalars(select(PolitenessGroup).where(PolitenessGroup.server_group.in_(requests)))
-    }
+    delays = {group: delay_s for group, (delay_s, _) in group_budgets(session, requests).items()}
     covered_s = crawl_s or sum(bucket.width_s for bucket in course)
     return {
         group: {

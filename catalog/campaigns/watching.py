@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog.campaigns import repository
 from catalog.campaigns.progress import Progress, RunProgress, campaign_progress, waiting_requests
-from catalog.models import Campaign, CrawlRun, PolitenessGroup
+from catalog.models import Campaign, CrawlRun
 from catalog.repositories import worker_reports
 from catalog.repositories.crawl_series import Bucket, percentile_s, series
+from catalog.repositories.politeness import group_budgets
 
 WINDOW_S = 60.0
 """Rates, statuses and latencies are of the last minute; the buckets behind them reach back up to two."""
@@ -147,7 +148,9 @@ def watched(
                 item.reason, {"count": 0, "next_attempt_at": item.next_attempt_at, "who": item.who}
             )
             why["count"] += item.count
-    budgets = _budgets(session, {group for buckets in recent.values() for each in buckets for group in each.groups})
+    budgets = group_budgets(
+        session, {group for buckets in recent.values() for each in buckets for group in each.groups}
+    )
     by_id = {each.run_id: each for each in progress.runs}
     sources = tuple(
         _source(
@@ -214,14 +217,3 @@ def _source(
         latency_p50_s=percentile_s(total.latency, 0.5),
         latency_p95_s=percentile_s(total.latency, 0.95),
     )
-
-
-def _budgets(session: Session, groups: set[str]) -> dict[str, tuple[float, float]]:
-    """By group: its delay, and the time until its next free slot, both in seconds."""
-    wait = func.greatest(func.extract("epoch", PolitenessGroup.next_slot_at - func.clock_timestamp()), 0.0)
-    rows = session.execute(
-        select(PolitenessGroup.server_group, PolitenessGroup.delay_s, wait).where(
-            PolitenessGroup.server_group.in_(groups)
-        )
-    )
-    return {group: (delay_s, round(float(wait_s), 2)) for group, delay_s, wait_s in rows}

@@ -11,7 +11,8 @@ from catalog.models.crawl import (
     CrawlRun,
     FrontierRequest,
     PageSnapshot,
-    PolitenessGroup,
+    PolitenessLimit,
+    PolitenessScope,
     StoredObject,
 )
 from catalog.models.ingest import (
@@ -76,7 +77,8 @@ __all__ = [
     "Observation",
     "PageHistory",
     "PageSnapshot",
-    "PolitenessGroup",
+    "PolitenessLimit",
+    "PolitenessScope",
     "Redirect",
     "ReviewCase",
     "ServiceAnswer",

@@ -161,12 +161,25 @@ class PageSnapshot(Keyed, Base):
     __table_args__ = (Index("uq_page_snapshots_request", "crawl_run_id", "request_key", unique=True),)
 
 
-class PolitenessGroup(Base):
-    """The budget of one server group, shared by all engines and workers: when the next request may start."""
+class PolitenessScope(Base):
+    """The budget of one scope, shared by all engines and workers: ``group:HOST:PORT``, ``host:PATTERN`` or
+    ``source:NAME``. ``state``: as `crawlers.budget.scope` writes it."""
 
-    __tablename__ = "politeness_groups"
+    __tablename__ = "politeness_scopes"
 
-    server_group: Mapped[str] = mapped_column(Text, primary_key=True)
-    delay_s: Mapped[float] = mapped_column(server_default="1")
-    next_slot_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    state: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    # Written many times a second: with free room in each page, an update moves no index entry.
+    __table_args__ = ({"postgresql_with": {"fillfactor": "40"}},)
+
+
+class PolitenessLimit(Base):
+    """What the operator permits at most: ``target`` is ``source:NAME`` or ``host:PATTERN``."""
+
+    __tablename__ = "politeness_limits"
+
+    target: Mapped[str] = mapped_column(Text, primary_key=True)
+    limits: Mapped[dict[str, Any]]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -51,7 +51,10 @@ WITH recent AS (
   GROUP BY key
 )
 SELECT g.server_group, g.delay_s, CAST(coalesce(r.requests / r.seconds, 0) AS float8)
-FROM politeness_groups g LEFT JOIN recent r USING (server_group)
+FROM (
+  SELECT substr(key, 7) AS server_group, CAST(coalesce(state ->> 'delay_s', '0') AS float8) AS delay_s, updated_at
+  FROM politeness_scopes WHERE starts_with(key, 'group:')
+) g LEFT JOIN recent r USING (server_group)
 ORDER BY g.updated_at DESC LIMIT %(limit)s
 """
 

@@ -51,8 +51,7 @@ class PageHandler(BaseDownloadHandler):
             max_attempts=job.limits.max_attempts,
             backoff=self._run.backoff,
         )
-        self._claim = Claim(job.source, job.campaign, job.weight)
-        self._configured: set[str] = set()
+        self._claim = Claim(job.source, job.campaign, job.weight, limits=job.budget_limits())
         self._waiting: set[asyncio.Task[object]] = set()
         self._sending: set[asyncio.Task[object]] = set()
         self._closed = False
@@ -168,18 +167,12 @@ class PageHandler(BaseDownloadHandler):
             group = server_group(url)
         except ValueError as error:
             raise FetchError(FailureClass.ADDRESS_BLOCKED, f"{url[:200]!r}: {error}") from None
-        if group not in self._configured:
-            # Marked only after: another request must not take a slot of a group that has no delay of ours yet, or the
-            # budget's default would stand.
-            job = self._run.job
-            await self._run.budget.configure(group, delay_s=job.delay_s, concurrency=job.concurrency)
-            self._configured.add(group)
         if check_robots:
             await self._robots.check(url)
         return await self._run.budget.acquire(group, replace(self._claim, priority=priority))
 
     async def _slow_down(self, url: str, delay_s: float) -> None:
-        await self._run.budget.configure(server_group(url), delay_s=delay_s)
+        await self._run.budget.configure(server_group(url), delay_s=delay_s, wisher="robots.txt")
 
     async def _fetch_robots(self, url: str) -> RobotsAnswer:
         for _ in range(_ROBOTS_REDIRECTS + 1):

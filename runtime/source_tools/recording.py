@@ -147,7 +147,7 @@ async def _fetch(
     ports: dict[str, Any] = {
         "store": store,
         "snapshots": store,
-        "budget": MemoryBudget(polite.delay_s),
+        "budget": MemoryBudget(),
         "guard": AddressGuard(wanted.allow_private),
         "progress": CrawlProgress(),
         "stop": _Never(),

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from catalog.campaigns import repository
 from catalog.campaigns.report import run_report
-from catalog.models import CrawlIncident, PolitenessGroup
+from catalog.models import CrawlIncident, PolitenessScope
 from catalog.repositories import crawl_series
 from catalog.repositories.crawl_series import Bucket
 from runtime.report import render
@@ -41,7 +41,7 @@ def full_report(session: Session) -> dict[str, object]:
             for n in range(MINUTES)
         ],
     )
-    session.add(PolitenessGroup(server_group="a.example:80", delay_s=2.0))
+    session.add(PolitenessScope(key="group:a.example:80", state={"delay_s": 2.0}))
     rows.incident(session, run.id, "gone", detail=EVIL)
     session.add(CrawlIncident(crawl_run_id=run.id, request_key="js", failure="trap", url="javascript:alert(1)"))
     rows.candidate(session, run.id, "in_review", waiting_on="moderator", reason="similar", item={"title": EVIL})

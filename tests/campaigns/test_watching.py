@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from catalog.campaigns import repository
 from catalog.campaigns.watching import watched
 from catalog.database import Database
-from catalog.models import PolitenessGroup
+from catalog.models import PolitenessScope
 from catalog.repositories import crawl_series, worker_reports
 from catalog.repositories.crawl_series import Bucket
 from crawlers.ports import CrawlProgress
@@ -39,7 +39,7 @@ def test_the_last_minute_of_a_source(session: Session) -> None:
             Bucket(now, requests=5, statuses={"200": 5}, groups={GROUP: 5}),
         ],
     )
-    session.add(PolitenessGroup(server_group=GROUP, delay_s=2.0, next_slot_at=rows.ago(-30)))
+    session.add(PolitenessScope(key=f"group:{GROUP}", state={"delay_s": 2.0, "next_at": rows.ago(-30).timestamp()}))
     due, later = rows.request(session, run.id), rows.request(session, run.id, not_before=rows.ago(-90), attempts=1)
     rows.incident(session, run.id, "rate_limited", later, final=False)
     rows.incident(session, run.id, "gone")
@@ -91,7 +91,7 @@ async def test_a_worker_tells_of_itself_and_withdraws(database: Database) -> Non
 
         return await asyncio.to_thread(read)
 
-    while not (found := await told()):  # noqa: ASYNC110 - it is another connection that sees it
+    while not (found := await told()):
         await asyncio.sleep(0.02)
     assert found[0].name.endswith(f":{os.getpid()}")
     assert found[0].figures["rss_bytes"] > 1_000_000

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from activities.crawl_ports import PostgresBudget, PostgresCrawlStore, WarcSnapshotStore
+from activities.crawl_ports import PostgresCrawlStore, WarcSnapshotStore
 from adapters.contract import Availability, PageRequest, RecordingItem
 from catalog.database import Database
 from catalog.repositories.crawl_store import CrawlRunStore, FrontierRow, OutcomeRow, UnknownCrawlRunError, dumps
-from catalog.repositories.politeness import PolitenessRepository
 from crawlers import warc
 from crawlers.errors import FailureClass
 from crawlers.ports import Incident, NotNow, PageOutcome, QueuedRequest, SnapshotRecord
@@ -333,72 +331,3 @@ async def test_snapshots(database: Database) -> None:
     for place in rows(database, "SELECT * FROM page_snapshots"):
         data = objects.stored[place["object_key"]][place["offset"] : place["offset"] + place["length"]]
         assert warc.read_record(data).body == f"page {place['request_key']}".encode()
-
-
-async def test_budget_is_shared_by_workers(database: Database) -> None:
-    repository = PolitenessRepository(database)
-    workers = [PostgresBudget(repository) for _ in range(3)]
-    await workers[0].configure("a:80", delay_s=0.08)
-    await workers[1].configure("a:80", delay_s=0.01)
-    times: list[float] = []
-
-    async def work(budget: PostgresBudget) -> None:
-        for _ in range(2):
-            await budget.acquire("a:80")
-            times.append(time.monotonic())
-
-    start = time.monotonic()
-    await asyncio.gather(*(work(budget) for budget in workers))
-    # Lower bounds only: a busy machine may be late, never early.
-    assert all(at >= start + number * 0.08 - 0.005 for number, at in enumerate(sorted(times)))
-
-
-async def test_small_delays_are_reserved_together(database: Database) -> None:
-    class Counting(PolitenessRepository):
-        calls = 0
-
-        def reserve(self, group: str, slots: int = 1) -> Any:
-            self.calls += 1
-            return super().reserve(group, slots)
-
-    repository = Counting(database)
-    budget = PostgresBudget(repository)
-    await budget.configure("small:80", delay_s=0.005)
-    before = time.monotonic()
-    for _ in range(40):
-        await budget.acquire("small:80")
-    assert time.monotonic() - before > 39 * 0.005 - 0.05
-    assert repository.calls <= 10
-    repository.calls = 0
-    await budget.configure("free:80", delay_s=0)
-    for _ in range(100):
-        await budget.acquire("free:80")
-    assert repository.calls <= 3
-
-
-async def test_a_penalty_holds_for_all_and_for_those_that_wait(database: Database) -> None:
-    repository = PolitenessRepository(database)
-    one, other = PostgresBudget(repository), PostgresBudget(repository)
-    await one.configure("a:80", delay_s=0.0)
-    await one.acquire("a:80")
-    start = time.monotonic()
-    await one.penalise("a:80", 0.3)
-    await asyncio.gather(one.acquire("a:80"), other.acquire("a:80"))
-    assert time.monotonic() - start > 0.28
-    await one.configure("b:80", delay_s=0.1)
-    await one.acquire("b:80")
-    waiting = asyncio.create_task(one.acquire("b:80"))
-    await asyncio.sleep(0.02)
-    start = time.monotonic()
-    await one.penalise("b:80", 0.3)
-    await waiting
-    assert time.monotonic() - start > 0.28
-
-
-async def test_a_wish_is_forgotten_after_an_idle_day(database: Database) -> None:
-    repository = PolitenessRepository(database)
-    assert repository.configure("a:80", 5) == 5
-    assert repository.configure("a:80", 1) == 5
-    with database.transaction() as session:
-        session.execute(text("UPDATE politeness_groups SET updated_at = now() - interval '2 days'"))
-    assert repository.configure("a:80", 1) == 1

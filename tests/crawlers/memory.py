@@ -122,6 +122,7 @@ class MemoryBudget:
         if (seconds := self.not_now.get(group, 0.0) - time.monotonic()) > 0:
             raise NotNow(seconds, "daily_requests", "schedule")
         now = time.monotonic()
+        self.delays[group] = max(self.delays.get(group, 0.0), claim.limits.delay_s)
         slot = max(now, self._next.get(group, 0.0))
         self._next[group] = slot + self.delays.get(group, 0.0)
         if slot > now:
@@ -130,8 +131,10 @@ class MemoryBudget:
         self.held += 1
         return Permit(group, lambda observed: self._released(group, observed))
 
-    def _released(self, group: str, observed: Observed) -> None:
+    def _released(self, group: str, observed: Observed | None) -> None:
         self.held -= 1
+        if observed is None:
+            return
         self.observed.append(observed)
         if observed.retry_after_s is not None:
             self._penalise(group, observed.retry_after_s)
@@ -143,7 +146,7 @@ class MemoryBudget:
         self.penalties.append((group, seconds))
         self._next[group] = max(self._next.get(group, 0.0), time.monotonic() + seconds)
 
-    async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None) -> None:
+    async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None, wisher: str = "") -> None:
         self.delays[group] = max(self.delays.get(group, 0.0), delay_s)
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from adapters.contract import Engine
 from crawlers.errors import FailureClass as F
-from crawlers.ports import Claim, CrawlProgress, Permit
+from crawlers.ports import CrawlProgress
 from crawlers.scrapy_parts import run as run_module
 from tests.crawlers.conftest import Bench
-from tests.crawlers.memory import MemoryBudget, MemoryGuard, Stop
+from tests.crawlers.memory import MemoryGuard, Stop
 from tests.crawlers.reader import Reader
 
 
@@ -217,7 +217,7 @@ async def test_concurrency_and_delay_per_group(bench: Bench) -> None:
 
 async def test_stop_and_resume_without_asking_twice(bench: Bench) -> None:
     async def stop_soon() -> None:
-        while len(bench.store.outcomes) < 20:  # noqa: ASYNC110
+        while len(bench.store.outcomes) < 20:
             await asyncio.sleep(0.005)
         bench.stop.now = True
 
@@ -236,7 +236,7 @@ async def test_stop_and_resume_without_asking_twice(bench: Bench) -> None:
 
 async def test_stop_does_not_wait_for_the_next_turn(bench: Bench) -> None:
     async def stop_soon() -> None:
-        while not bench.store.outcomes:  # noqa: ASYNC110
+        while not bench.store.outcomes:
             await asyncio.sleep(0.005)
         bench.stop.now = True
 
@@ -249,7 +249,7 @@ async def test_stop_does_not_wait_for_the_next_turn(bench: Bench) -> None:
 
 async def _cancel_in_the_middle(bench: Bench) -> None:
     task = asyncio.create_task(bench.run("/list/0", "/hang", concurrency=3))
-    while len(bench.store.outcomes) < 10 or not bench.site.hits["/hang"]:  # noqa: ASYNC110
+    while len(bench.store.outcomes) < 10 or not bench.site.hits["/hang"]:
         await asyncio.sleep(0.005)
     task.cancel()
     async with asyncio.timeout(10):
@@ -317,26 +317,6 @@ async def test_progress_of_an_earlier_attempt_counts(bench: Bench) -> None:
     assert sum(bench.site.hits.values()) == 5
 
 
-async def test_no_request_takes_a_turn_before_its_group_is_configured(bench: Bench) -> None:
-    """It would make the budget's own default stand for the group, which is for groups that nobody knows."""
-
-    class SlowBudget(MemoryBudget):
-        too_early = 0
-
-        async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None) -> None:
-            await asyncio.sleep(0.05)
-            await super().configure(group, delay_s=delay_s, concurrency=concurrency)
-
-        async def acquire(self, group: str, claim: Claim = Claim()) -> Permit:
-            self.too_early += group not in self.delays
-            return await super().acquire(group, claim)
-
-    bench.budget = budget = SlowBudget()
-    assert await bench.run(seeds=[f"{bench.site.url}/song/{number}" for number in range(3)], concurrency=3)
-    assert budget.acquired
-    assert budget.too_early == 0
-
-
 async def test_every_permit_is_given_back_with_what_was_seen(bench: Bench) -> None:
     assert await bench.run("/song/1", "/status/404", "/flaky/1", "/moved", "/hang", limits={"timeout_s": 0.3})
     assert bench.budget.held == 0
@@ -362,7 +342,7 @@ async def test_a_stop_ends_a_crawl_that_waits_for_the_budget(bench: Bench) -> No
     bench.budget.not_now[bench.site.host] = time.monotonic() + 3600
 
     async def stop_once_postponed() -> None:
-        while not any(outcome.postponed for outcome in bench.store.outcomes):  # noqa: ASYNC110
+        while not any(outcome.postponed for outcome in bench.store.outcomes):
             await asyncio.sleep(0.02)
         bench.stop.now = True
 

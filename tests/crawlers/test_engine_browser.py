@@ -95,7 +95,7 @@ async def test_a_program_that_is_no_browser(rendered: Bench, monkeypatch: pytest
 @chromium
 async def test_cancel_closes_the_browser(rendered: Bench) -> None:
     task = asyncio.create_task(rendered.run("/hang", "/script"))
-    while not rendered.site.hits["/hang"]:  # noqa: ASYNC110
+    while not rendered.site.hits["/hang"]:
         await asyncio.sleep(0.02)
     task.cancel()
     async with asyncio.timeout(20):
@@ -115,7 +115,7 @@ async def test_a_browser_that_does_not_close_is_killed(rendered: Bench, monkeypa
     monkeypatch.setattr(engine, "SHUTDOWN_S", 0.5)
     monkeypatch.setattr(engine, "AFTER_KILL_S", 0.5)
     task = asyncio.create_task(rendered.run("/hang"))
-    while not rendered.site.hits["/hang"]:  # noqa: ASYNC110
+    while not rendered.site.hits["/hang"]:
         await asyncio.sleep(0.02)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -13,15 +13,14 @@ from sqlalchemy import text
 from temporalio.testing import ActivityEnvironment
 
 from activities import messages as m
-from activities.crawl_ports import PostgresBudget
 from activities.crawls import CrawlActivities
+from activities.politeness import fleet_budget
 from activities.resources import Resources
 from catalog.campaigns import repository
 from catalog.campaigns.files import resolve
 from catalog.campaigns.spec import CampaignSpec
 from catalog.database import Database
 from catalog.models import CrawlRun
-from catalog.repositories.politeness import PolitenessRepository
 from media.store import ObjectStore
 from runtime.adapters import adapter_facts
 from tests.incremental.site import Song, SongSite
@@ -95,5 +94,5 @@ class World:
 def world(database: Database, s3_endpoint: str, site: SongSite, tmp_path: Path) -> World:  # noqa: F811
     objects = ObjectStore(s3_endpoint, ACCESS_KEY, SECRET_KEY, f"b{uuid.uuid4().hex}")
     objects.ensure_bucket()
-    budget = PostgresBudget(PolitenessRepository(database))
+    budget = fleet_budget(database)
     return World(database, Resources(database=database, objects=objects, budget=budget, temporary=tmp_path), site)

@@ -146,7 +146,7 @@ async def running(client: Client, world: World, **options: int) -> AsyncIterator
 
 async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.02)
 
 

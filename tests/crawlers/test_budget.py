@@ -339,8 +339,8 @@ async def test_outside_its_window_nothing_is_asked(fleet: Fleet) -> None:
 
 async def test_overload_slows_down_and_good_answers_recover(fleet: Fleet) -> None:
     budget = fleet.process()
-    claim = Claim("site", "c", limits=BudgetLimits(delay_s=0.01))
-    lane = budget._lane("a:80", "site")
+    claim = Claim(campaign="c", limits=BudgetLimits(delay_s=0.01))
+    lane = budget._lane("a:80", "")
     async with asyncio.timeout(30):
         while lane._delay_s < 0.15:
             (await budget.acquire("a:80", claim)).release(Observed(503, FailureClass.TIMEOUT, 0.01, 10))

@@ -241,6 +241,10 @@ class PolitenessBudget(Protocol):
         """Nobody asks this group again before so many seconds have passed, for a reason that no answer's `Observed`
         told. Retry-After needs no call: a permit's release reports it."""
 
+    def report(self, group: str, claim: Claim, observed: Observed) -> None:
+        """What was understood of an answer only after its permit was released: words that ask for a login or whether
+        we are a robot."""
+
     async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None, wisher: str = "") -> None:
         """The group's delay is at least so long, and its concurrency at most so high, from now on, as ``wisher`` has
         it (a robots.txt Crawl-delay). What a campaign wishes comes with its `Claim`."""

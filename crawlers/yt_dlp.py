@@ -28,13 +28,13 @@ from adapters.contract import (
 from crawlers.classify import Backoff
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.history import CrawlHistory
-from crawlers.politeness import DEFAULT_PENALTY_S
 from crawlers.ports import (
     Claim,
     CrawlJob,
     CrawlProgress,
     CrawlStore,
     Incident,
+    Observed,
     PageOutcome,
     PolitenessBudget,
     QueuedRequest,
@@ -92,6 +92,9 @@ async def crawl_with_yt_dlp(
         await run.close()
 
 
+_TOLD_IN_WORDS = frozenset((FailureClass.RATE_LIMITED, FailureClass.BOT_CHECK, FailureClass.AUTH_REQUIRED))
+
+
 class _Run:
     """One crawl in this process."""
 
@@ -121,6 +124,7 @@ class _Run:
         except AccountError as error:
             raise ValueError(str(error)) from None
         self._reader = Reader(adapter, cookies, job.user_agent, job.limits.timeout_s)
+        self._claim = Claim(job.source, job.campaign, job.weight, limits=job.budget_limits())
         self._network = Network(
             guard=guard,
             budget=budget,
@@ -128,9 +132,7 @@ class _Run:
                 max(job.limits.max_page_bytes, MIN_PAGE_BYTES), job.limits.timeout_s, job.limits.max_redirects
             ),
             manners=Manners(
-                Claim(job.source, job.campaign, job.weight),
-                job.delay_s,
-                job.concurrency,
+                self._claim,
                 job.user_agent,
                 job.respect_robots,
             ),
@@ -288,9 +290,10 @@ class _Run:
             outcome.status = error.status
             attempt = queued.attempts + 1
             wait_s = self._backoff.delay_s(attempt) if error.retry_after_s is None else error.retry_after_s
-            if error.failure is FailureClass.RATE_LIMITED and error.status is None:
-                # Told in words, with a status that tells the budget nothing: a bot check, a session limit.
-                await self._budget.penalise(server_group(queued.request.url), max(wait_s, DEFAULT_PENALTY_S))
+            if error.failure in _TOLD_IN_WORDS and error.status is None:
+                # The status told the budget nothing: a bot check, a session limit.
+                seen = Observed(None, error.failure, retry_after_s=error.retry_after_s)
+                self._budget.report(server_group(queued.request.url), self._claim, seen)
             if CONSEQUENCES[error.failure].retry and attempt < self._job.limits.max_attempts:
                 outcome.retry_in_s = wait_s
                 self._progress.retries += 1

@@ -122,6 +122,12 @@ class SharedBudget:
                 each.pause(seconds)
         self._ask_at(lane, 0.0)
 
+    def report(self, group: str, claim: Claim, observed: Observed) -> None:
+        """What was understood of an answer only after its permit was released."""
+        lane = self._lane(group, claim.source)
+        if self._saw(lane, observed):
+            self._ask_at(lane, 0.0)
+
     async def configure(self, group: str, *, delay_s: float, concurrency: int | None = None, wisher: str = "") -> None:
         """The group's delay is at least so long, its concurrency at most so high, as ``wisher`` has it."""
         wishes = self._wishes.setdefault(group, {})
@@ -182,18 +188,7 @@ class SharedBudget:
         if observed is not None:
             if proxy is not None and self._proxies is not None:
                 self._proxies.told(proxy, observed)
-            lane.saw(observed)
-            if (seconds := penalty_s(observed)) is not None:
-                lane.usage.penalty_s = max(lane.usage.penalty_s, seconds)
-                for each in self._lanes.values():
-                    if each.group == lane.group:
-                        each.pause(seconds)
-            if observed.failure in _MAY_OPEN:
-                # Nothing more goes out to this source before the ledger has heard of it.
-                for each in self._lanes.values():
-                    if each.source == lane.source:
-                        each.forfeit()
-            urgent = urgent or observed.failure in _URGENT or lane.failures >= TELL_AT
+            urgent = self._saw(lane, observed) or urgent
         if probe:
             lane.probe = (observed.failure if observed else None, observed is not None)
         self._dispatch(lane)
@@ -203,6 +198,21 @@ class SharedBudget:
             self._ask_at(lane, lane.next_ask())
         else:
             self._ask_at(lane, time.monotonic() + LINGER_S)
+
+    def _saw(self, lane: _Lane, observed: Observed) -> bool:
+        """Takes an answer in; whether the ledger should hear of it at once."""
+        lane.saw(observed)
+        if (seconds := penalty_s(observed)) is not None:
+            lane.usage.penalty_s = max(lane.usage.penalty_s, seconds)
+            for each in self._lanes.values():
+                if each.group == lane.group:
+                    each.pause(seconds)
+        if observed.failure in _MAY_OPEN:
+            # Nothing more goes out to this source before the ledger has heard of it.
+            for each in self._lanes.values():
+                if each.source == lane.source:
+                    each.forfeit()
+        return observed.failure in _URGENT or lane.failures >= TELL_AT
 
     # --- talking to the ledger
 

@@ -26,9 +26,9 @@ from crawlers.errors import FailureClass, FetchError
 
 WORDS: tuple[tuple[FailureClass, str], ...] = (
     # A bot check and a session limit look like a demand to sign in, or like an unavailable video.
-    (FailureClass.RATE_LIMITED, r"not a (?:ro)?bot|captcha|requests automated|запросы.{0,60}похожи на.{0,12}автоматич"),
+    (FailureClass.BOT_CHECK, r"not a (?:ro)?bot|captcha|requests automated|запросы.{0,60}похожи на.{0,12}автоматич"),
     (FailureClass.RATE_LIMITED, r"try again later|rate.?limit|too many requests|session limit|flood control"),
-    (FailureClass.RATE_LIMITED, r"JS challenge|challenge hash|unusual (?:traffic|location)"),
+    (FailureClass.BOT_CHECK, r"JS challenge|challenge hash|unusual (?:traffic|location)"),
     (FailureClass.AGE_RESTRICTED, r"confirm your age|age.?(?:restrict|verif|check)|inappropriate for some"),
     (FailureClass.AGE_RESTRICTED, r"возрастн|18\+|старше 18"),
     (FailureClass.GEO_BLOCKED, r"(?:your|this) (?:country|region|location)|geo.?(?:restrict|block)|blocked it in"),
@@ -61,7 +61,7 @@ LASTING: Mapping[FailureClass, Availability] = {
     FailureClass.AUTH_REQUIRED: Availability.AUTH_REQUIRED,
 }
 """Failures that say something about the item itself, and what its source's availability then is."""
-TELLING = frozenset((*LASTING, FailureClass.RATE_LIMITED))
+TELLING = frozenset((*LASTING, FailureClass.RATE_LIMITED, FailureClass.BOT_CHECK))
 """What may be believed of words that stand in a warning, or in an answer that was not asked for them."""
 
 _HINTS = re.compile(

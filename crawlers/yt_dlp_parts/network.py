@@ -66,8 +66,6 @@ class Manners:
     """How polite a crawl is: its own wishes beside the budget's."""
 
     claim: Claim = field(default_factory=Claim)
-    delay_s: float = 0.0
-    concurrency: int | None = None
     user_agent: str = "VersionsBot/0.1"
     respect_robots: bool = False
 
@@ -97,7 +95,6 @@ class Network:
         self._guard = guard
         self._budget = budget
         self._sent = sent
-        self._configured: set[str] = set()
         self._transport = transport
         # One per server group: connections are pooled by address, and two sites behind one address must not share one.
         self._clients: dict[str, httpx.AsyncClient] = {}
@@ -176,9 +173,6 @@ class Network:
     ) -> Answer:
         addresses = await self._guard.check(url)
         group = _place(url)
-        if group not in self._configured:
-            await self._budget.configure(group, delay_s=self.manners.delay_s, concurrency=self.manners.concurrency)
-            self._configured.add(group)
         if robots and self.manners.respect_robots:
             await self._robots.check(url)
         with await self._budget.acquire(group, replace(self.manners.claim, priority=priority)) as permit:
@@ -223,7 +217,7 @@ class Network:
         return Answer(url, response.status_code, _decoded_headers(response), received, time.monotonic() - started)
 
     async def _slow_down(self, url: str, delay_s: float) -> None:
-        await self._budget.configure(_place(url), delay_s=delay_s)
+        await self._budget.configure(_place(url), delay_s=delay_s, wisher="robots.txt")
 
     async def _fetch_robots(self, url: str) -> RobotsAnswer:
         for _ in range(self.limits.max_redirects):

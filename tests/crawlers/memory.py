@@ -139,6 +139,11 @@ class MemoryBudget:
         if observed.retry_after_s is not None:
             self._penalise(group, observed.retry_after_s)
 
+    def report(self, group: str, claim: Claim, observed: Observed) -> None:
+        self.observed.append(observed)
+        if observed.retry_after_s is not None:
+            self._penalise(group, observed.retry_after_s)
+
     async def penalise(self, group: str, seconds: float) -> None:
         self._penalise(group, seconds)
 

@@ -480,6 +480,16 @@ async def test_a_used_up_session_and_a_burst_open_it(fleet: Fleet) -> None:
     await close(budget)
 
 
+async def test_what_is_told_in_words_only_counts_as_well(fleet: Fleet) -> None:
+    """yt-dlp reads a bot check in an answer whose permit is long given back."""
+    budget = fleet.process()
+    claim = Claim("site", "c")
+    await see(budget, claim, None)
+    budget.report("a:80", claim, Observed(None, FailureClass.BOT_CHECK))
+    assert "bot_check" in (await opened(budget, claim)).detail
+    await close(budget)
+
+
 async def test_the_operator_can_force_either(fleet: Fleet) -> None:
     budget = fleet.process()
     claim = Claim("site", "c")

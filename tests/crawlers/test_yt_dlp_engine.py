@@ -144,7 +144,7 @@ def bench() -> Bench:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    while not happened():  # noqa: ASYNC110 - the crawl has no event for it
+    while not happened():
         await asyncio.sleep(0.01)
 
 

@@ -29,8 +29,8 @@ from crawlers.yt_dlp_parts.failures import failure_of_error, failure_of_words, p
 RAISERS = {"ExtractorError", "raise_login_required", "raise_geo_restricted", "raise_no_formats", "report_drm"}
 EXPECTED = {
     # What the site refuses.
-    "asks you to solve a CAPTCHA": F.RATE_LIMITED,
-    "log in from an unusual location": F.RATE_LIMITED,
+    "asks you to solve a CAPTCHA": F.BOT_CHECK,
+    "log in from an unusual location": F.BOT_CHECK,
     "Login details are needed": F.AUTH_REQUIRED,
     "Unable to login": F.AUTH_REQUIRED,
     "Login with OAuth is no longer supported": F.AUTH_REQUIRED,
@@ -107,9 +107,9 @@ def test_vk_refusals(text: str) -> None:
         ("Video unavailable. This video is private", F.PRIVATE),
         ("Private video. Sign in if you've been granted access to this video", F.PRIVATE),
         ("Sign in to confirm your age. This video may be inappropriate for some users.", F.AGE_RESTRICTED),
-        ("Sign in to confirm you’re not a bot. Use --cookies-from-browser", F.RATE_LIMITED),
+        ("Sign in to confirm you’re not a bot. Use --cookies-from-browser", F.BOT_CHECK),
         ("Video unavailable. This content isn't available, try again later.", F.RATE_LIMITED),
-        ("Video unavailable. YouTube is requiring a captcha challenge before playback", F.RATE_LIMITED),
+        ("Video unavailable. YouTube is requiring a captcha challenge before playback", F.BOT_CHECK),
         ("The uploader has not made this video available in your country", F.GEO_BLOCKED),
         ("It contains content from SME, who has blocked it in your country on copyright grounds", F.GEO_BLOCKED),
         ("This video has been removed by the uploader", F.GONE),

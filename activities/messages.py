@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 CONTROL_QUEUE = "control"
 MEDIA_QUEUE = "media"
@@ -196,6 +197,23 @@ class DecideResult:
 @dataclass
 class CaseInput:
     case_id: str
+
+
+@dataclass
+class IdentifyInput:
+    """A page or an audio file on the web, or an uploaded object, which is deleted afterwards; ``name``: of its file."""
+
+    url: str = ""
+    object_key: str = ""
+    name: str = ""
+
+
+@dataclass
+class IdentifyResult:
+    """``answers``: `activities.identify.Answer` as JSON; ``problem``: code, detail and remedy where there is none."""
+
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    problem: dict[str, str] | None = None
 
 
 @dataclass

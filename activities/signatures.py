@@ -75,3 +75,9 @@ async def expire_case(message: m.CaseInput) -> m.DecideResult:
 async def give_up(message: m.GiveUpInput) -> None:
     """Marks a candidate whose ingest failed for a reason of our own, so that an operator sees it."""
     raise NotImplementedError
+
+
+@activity.defn
+async def identify(message: m.IdentifyInput) -> m.IdentifyResult:
+    """Compares a file or a page with the catalog; keeps nothing."""
+    raise NotImplementedError

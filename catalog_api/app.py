@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 import catalog_api.artists.endpoints
 import catalog_api.campaigns.endpoints
 import catalog_api.changes.endpoints
+import catalog_api.identify.endpoints
 import catalog_api.pages.endpoints
 import catalog_api.reviews.endpoints
 import catalog_api.search.endpoints
@@ -97,6 +98,7 @@ def create_app(
         catalog_api.artists.endpoints,
         catalog_api.search.endpoints,
         catalog_api.changes.endpoints,
+        catalog_api.identify.endpoints,
         catalog_api.reviews.endpoints,
         catalog_api.campaigns.endpoints,
         catalog_api.system.endpoints,

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
@@ -28,6 +29,10 @@ class ObjectStore(Protocol):
 
     def stream(self, key: str, offset: int, length: int) -> Iterator[bytes]:
         """The bytes from ``offset`` on, ``length`` of them, in chunks."""
+        ...
+
+    def put_file(self, key: str, path: Path, content_type: str) -> None:
+        """Stores a file."""
         ...
 
 

@@ -33,7 +33,7 @@ from identity import services, song
 from identity.evidence import Proposal, Question
 from identity.names import fold, title_key
 from identity.recording import service as recording
-from identity.recording.items import items_from_bytes
+from identity.recording.items import Items, items_from_bytes
 from identity.subject import Name, Subject, subject_from_item
 from moderation import links
 from moderation.errors import CaseNotFoundError, ForbiddenLinkError
@@ -240,20 +240,37 @@ def find_proposals(session: Session, candidate: Candidate, subject: Subject) -> 
     fingerprint = None
     if candidate.audio_sha256 is not None:  # heard
         fingerprint = session.scalar(select(AudioFingerprint).where(AudioFingerprint.candidate_id == candidate.id))
-    result: list[Proposal] = []
-    if fingerprint is not None:
-        items = items_from_bytes(fingerprint.items)
-        result += recording.propose(session, items, fingerprint.duration_s, exclude_candidate=candidate.id)
-    found = {proposal.version_id for proposal in result}
-    for proposal in song.recordings_with_same_metadata(session, subject):
-        # Where both have been heard, the fingerprints have answered already, and names must not contradict them.
-        heard = fingerprint is not None and _is_heard(session, proposal.version_id)
-        if proposal.version_id not in found and not heard:
-            result.append(proposal)
-    result += song.propose(session, subject)
+    result = ask(
+        session,
+        subject,
+        None if fingerprint is None else items_from_bytes(fingerprint.items),
+        None if fingerprint is None else fingerprint.duration_s,
+        exclude_candidate=candidate.id,
+    )
     if fingerprint is not None:
         result = services.beside(result, services.propose(session, candidate.id))
     return result
+
+
+def ask(
+    session: Session,
+    subject: Subject,
+    items: Items | None,
+    duration_s: float | None,
+    *,
+    exclude_candidate: uuid.UUID | None = None,
+) -> list[Proposal]:
+    """Both identity questions about anything. ``items``: its fingerprint, None where it was not heard."""
+    result: list[Proposal] = []
+    if items is not None:
+        result += recording.propose(session, items, duration_s or 0.0, exclude_candidate=exclude_candidate)
+    found = {proposal.version_id for proposal in result}
+    for proposal in song.recordings_with_same_metadata(session, subject):
+        # Where both have been heard, the fingerprints have answered already, and names must not contradict them.
+        heard = items is not None and _is_heard(session, proposal.version_id)
+        if proposal.version_id not in found and not heard:
+            result.append(proposal)
+    return result + song.propose(session, subject)
 
 
 def _is_heard(session: Session, version_id: uuid.UUID | None) -> bool:

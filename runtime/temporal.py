@@ -21,6 +21,7 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
     WithStartWorkflowOperation,
+    WorkflowFailureError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
@@ -33,9 +34,10 @@ from workflows import names
 from workflows.campaign import CampaignWorkflow
 from workflows.client import CampaignRunningError
 from workflows.crawl_run import CrawlRunWorkflow
+from workflows.identify import IdentifyWorkflow
 from workflows.ingest import IngestWorkflow
 
-WORKFLOWS = [CampaignWorkflow, CrawlRunWorkflow, IngestWorkflow]
+WORKFLOWS = [CampaignWorkflow, CrawlRunWorkflow, IngestWorkflow, IdentifyWorkflow]
 
 # Our own rooms hold no I/O in what workflows import; passing them through keeps the sandbox quick.
 RUNNER = SandboxedWorkflowRunner(
@@ -175,6 +177,19 @@ class TemporalWorkflowClient:
             if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
                 return None
             raise
+
+    async def identify(self, message: m.IdentifyInput, timeout_s: float = 120.0) -> m.IdentifyResult | None:
+        try:
+            return await self._client.execute_workflow(
+                IdentifyWorkflow.run,
+                message,
+                id=f"identify-{uuid.uuid4()}",
+                task_queue=m.CONTROL_QUEUE,
+                execution_timeout=timedelta(seconds=timeout_s),
+                rpc_timeout=timedelta(seconds=timeout_s),
+            )
+        except (RPCError, WorkflowFailureError):
+            return None
 
     # -- for the reconciler ----------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from temporalio.worker import Worker
 from activities import messages as m
 from activities.campaigns import CampaignActivities
 from activities.crawls import CrawlActivities
+from activities.identify import IdentifyActivities
 from activities.ingest import IngestActivities
 from activities.politeness import fleet_budget
 from activities.resources import Resources
@@ -76,7 +77,7 @@ def build_workers(client: Client, resources: Resources, threads: ThreadPoolExecu
     media = Worker(
         client,
         task_queue=m.MEDIA_QUEUE,
-        activities=[ingest.fetch_and_fingerprint],
+        activities=[ingest.fetch_and_fingerprint, IdentifyActivities(resources).identify],
         # Downloads wait for the network; FFmpeg has its own slots, one per core.
         max_concurrent_activities=slots * DOWNLOADS_PER_CORE,
         **common,  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from activities.messages import CrawlRunProgress, DecideResult
+from activities.messages import CrawlRunProgress, DecideResult, IdentifyInput, IdentifyResult
 
 
 class WorkflowClient(Protocol):
@@ -39,6 +39,9 @@ class WorkflowClient(Protocol):
 
     async def decide(self, candidate_id: str, case_id: str, timeout_s: float = 10.0) -> DecideResult | None:
         """Has a recorded decision applied; None when no worker answered in time (it will be applied later)."""
+
+    async def identify(self, message: IdentifyInput, timeout_s: float = 120.0) -> IdentifyResult | None:
+        """Has a worker compare a file or a page with the catalog; None when none answered in time."""
 
 
 class CampaignRunningError(RuntimeError):

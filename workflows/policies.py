@@ -24,5 +24,8 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 
 POLL_TIMEOUT = timedelta(seconds=40)
 
+IDENTIFY_TIMEOUT = timedelta(minutes=2)
+"""Somebody waits for the answer."""
+
 EVENTS_PER_EXECUTION = 15_000
 """A history is continued as new well before Temporal's limit of 51,200 events."""

@@ -72,5 +72,6 @@ def require(role: str) -> Callable[..., Coroutine[Any, Any, Principal]]:
     return check
 
 
+ContributorDep = Annotated[Principal, Depends(require("contributor"))]
 ModeratorDep = Annotated[Principal, Depends(require("moderator"))]
 OperatorDep = Annotated[Principal, Depends(require("operator"))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,6 +26,9 @@ class MemoryObjects:
 
     def size(self, key: str) -> int | None:
         return len(self.objects[key]) if key in self.objects else None
+
+    def put_file(self, key: str, path: Path, content_type: str) -> None:
+        self.objects[key] = path.read_bytes()
 
     def stream(self, key: str, offset: int, length: int) -> Iterator[bytes]:
         data = self.objects[key][offset : offset + length]

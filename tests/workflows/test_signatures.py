@@ -9,6 +9,7 @@ from temporalio import activity
 from activities import signatures
 from activities.campaigns import CampaignActivities
 from activities.crawls import CrawlActivities
+from activities.identify import IdentifyActivities
 from activities.ingest import IngestActivities
 
 
@@ -22,7 +23,7 @@ def declared() -> dict[str, typing.Any]:
 
 def implemented() -> dict[str, typing.Any]:
     found = {}
-    for cls in (CampaignActivities, CrawlActivities, IngestActivities):
+    for cls in (CampaignActivities, CrawlActivities, IngestActivities, IdentifyActivities):
         for _, method in inspect.getmembers(cls, inspect.isfunction):
             definition = getattr(method, "__temporal_activity_definition", None)
             if definition is not None:
@@ -32,7 +33,7 @@ def implemented() -> dict[str, typing.Any]:
 
 def test_every_declared_activity_is_implemented() -> None:
     assert set(declared()) == set(implemented())
-    assert len(declared()) == 11
+    assert len(declared()) == 12
 
 
 @pytest.mark.parametrize("name", sorted(declared()))

@@ -31,7 +31,7 @@ from crawlers.download import download, local_path
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.guard import AddressGuard
 from crawlers.ports import Claim, NotNow
-from identity.recording.index import TermTable
+from identity.recording.index import SegmentIndex
 from identity.recording.items import fingerprint_bytes
 from media.analysis import analyse
 from media.types import AudioError, AudioFeatures
@@ -179,7 +179,7 @@ class IngestActivities:
             )
             session.add(fingerprint)
             session.flush()
-            TermTable().add(session, fingerprint.id, features.fingerprint)
+            SegmentIndex().add(session, fingerprint.id, features.fingerprint)
 
     def _fetch_failed(self, candidate_id: uuid.UUID, error: FetchError) -> m.MediaResult:
         """The failure's class decides: ask again later (Temporal keeps the time), or the end."""

@@ -25,9 +25,10 @@ MIN_DISTINCT_SHARE = 0.30
 """Least share of distinct, non-silent items in the overlap. Without this guard one ambient track caused all the false
 accepts among the million."""
 
-TERM_SAMPLING = 4
-"""One distinct item in so many is an index term. One in 8 (113 terms in 120 s) is enough for re-encodings and trims;
-one in 4 finds clips of 10 s (recall 0.94) and speech over the music at 10 dB (0.92)."""
+TERM_SAMPLING_BITS = 3
+"""An index keeps one distinct item in ``2 ** bits`` as a term. One in 8 (113 terms in 120 s) finds re-encodings, trims
+and clips of 15 s; one in 4 finds more of the clips of 10 s and of speech over the music, for twice the space
+(`versions index rebuild --sampling 4`)."""
 
 MAX_POSTINGS_PER_TERM = 1_000
 """More recordings than this share a term only where it says nothing (silence, held notes)."""

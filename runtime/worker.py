@@ -27,6 +27,7 @@ from crawlers.music_services import MusicServices
 from crawlers.yt_dlp_parts.accounts import Accounts
 from media.store import ObjectStore
 from runtime.embedded import readiness
+from runtime.index_keeper import IndexKeeper
 from runtime.reconciler import Reconciler
 from runtime.reporting import WorkerReporter
 from runtime.scratch import own_folder
@@ -138,6 +139,7 @@ async def run(settings: Settings) -> None:
             for worker in build_workers(client, resources, threads, slots):
                 await stack.enter_async_context(worker)
             reconciling = asyncio.create_task(reconciler.run_for_ever())
+            indexing = asyncio.create_task(IndexKeeper(database).run_for_ever())
             reporting = asyncio.create_task(WorkerReporter(database, resources.crawls).run_for_ever())
             readiness.announce(settings.data_dir)
             logger.info("the worker is ready")
@@ -145,6 +147,7 @@ async def run(settings: Settings) -> None:
             readiness.withdraw(settings.data_dir)
             logger.info("the worker ends: what is in flight may finish")
             reconciling.cancel()
+            indexing.cancel()
         reporting.cancel()
         await asyncio.wait({reporting})
         await budget.close()

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from catalog.models import AudioFingerprint, Campaign, Candidate, CrawlRun
-from identity.recording.index import TermTable
+from identity.recording.index import SegmentIndex
 from identity.recording.items import Items, fingerprint_bytes
 
 
@@ -69,7 +69,7 @@ def add(make_run: Callable[..., CrawlRun]) -> Callable[..., Candidate]:
             )
             session.add(fingerprint)
             session.flush()
-            TermTable().add(session, fingerprint.id, items)
+            SegmentIndex().add(session, fingerprint.id, items)
         return candidate
 
     return build

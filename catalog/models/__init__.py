@@ -21,7 +21,6 @@ from catalog.models.ingest import (
     AudioFingerprint,
     Candidate,
     Decision,
-    FingerprintTerm,
     MatchProposal,
     Observation,
     ReviewCase,
@@ -43,6 +42,13 @@ from catalog.models.music import (
     VersionRelationship,
     VersionSource,
 )
+from catalog.models.recording_index import (
+    SEGMENT_STATES,
+    RecordingIndexState,
+    RecordingPostings,
+    RecordingSegment,
+    RecordingTerms,
+)
 from catalog.models.revisits import AvailabilityCheck, PageHistory, SourceFreeze, TrapCounter
 from catalog.models.watching import CrawlBucket, WorkerReport
 
@@ -55,6 +61,7 @@ __all__ = [
     "ROLES",
     "RUN_FINAL_STATES",
     "RUN_STATES",
+    "SEGMENT_STATES",
     "VERSION_KINDS",
     "ApiKey",
     "Artist",
@@ -69,7 +76,6 @@ __all__ = [
     "CrawlRun",
     "Decision",
     "Event",
-    "FingerprintTerm",
     "FrontierRequest",
     "IdentityLink",
     "MatchProposal",
@@ -79,6 +85,10 @@ __all__ = [
     "PageSnapshot",
     "PolitenessLimit",
     "PolitenessScope",
+    "RecordingIndexState",
+    "RecordingPostings",
+    "RecordingSegment",
+    "RecordingTerms",
     "Redirect",
     "ReviewCase",
     "ServiceAnswer",

@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, Text, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -116,18 +116,6 @@ class AudioFingerprint(Base):
     """Of the whole recording; the fingerprint covers its first 120 s."""
     items: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-class FingerprintTerm(Base):
-    """An index posting: a content-sampled sub-fingerprint and where it occurs. Kept by `identity.recording.index`."""
-
-    __tablename__ = "fingerprint_terms"
-
-    term: Mapped[int] = mapped_column(Integer, primary_key=True)
-    """The 32 bits as a signed integer."""
-    fingerprint_id: Mapped[int] = mapped_column(
-        ForeignKey("audio_fingerprints.id", ondelete="CASCADE"), primary_key=True, index=True
-    )
 
 
 class MatchProposal(Keyed, Base):

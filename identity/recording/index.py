@@ -1,41 +1,86 @@
-"""Finds the recordings that share the most terms with a fingerprint."""
+"""Finds the recordings that share the most terms with a fingerprint.
+
+Most recordings lie in segments: packed, immutable, in PostgreSQL (see `identity.recording.packing`). What was recorded
+since the last merge has a row of its own each, which readers keep in memory (`identity.recording.delta`) and catch up
+with at each search. A search is one statement, so that buckets, new rows and the epoch are of one snapshot: a merge
+(`identity.recording.merging`) either has happened for all of them or for none.
+
+Catching up goes by transactions, not by ids: ids are drawn before their rows are committed, so whoever had seen id 8
+could miss 7 for ever. A reader remembers the rows of all transactions below the horizon of its last snapshot, where
+none is under way any more, and reads everything from there on again. Its own transaction lies above the horizon, so it
+finds its own rows, and they are never remembered before they are committed.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+import threading
+import weakref
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from sqlalchemy import delete, text
+import numpy as np
+import psycopg
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from catalog.models import FingerprintTerm
+from identity.recording.delta import Delta
 from identity.recording.items import Items
-from identity.recording.terms import terms
-from identity.thresholds import MAX_POSTINGS_PER_TERM
+from identity.recording.packing import Layout
+from identity.recording.terms import FINEST_SAMPLING_BITS, Terms, sampling_mask, term_bytes, terms
 
-# One statement for the hundred rows of a fingerprint.
+_ATTEMPTS = 20
+
+# The row is written with the terms that the index is set to at this moment.
 _ADD = text(
     """
-    INSERT INTO fingerprint_terms (term, fingerprint_id)
-    SELECT term, :fingerprint_id FROM unnest(CAST(:terms AS integer[])) AS term
+    INSERT INTO recording_terms (fingerprint_id, terms)
+    SELECT :fingerprint_id, CASE WHEN sampling_bits <= :finest THEN CAST(:fine AS bytea) ELSE CAST(:coarse AS bytea) END
+    FROM recording_index
     ON CONFLICT DO NOTHING
     """
 )
 
-_SEARCH = text(
-    """
-    SELECT posting.fingerprint_id, count(*) AS shared
-    FROM unnest(CAST(:terms AS integer[])) AS query (term)
+_STATE = """
+    SELECT 0 AS kind, epoch AS id, (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint AS transaction,
+        NULL::bytea AS data, ARRAY[sampling_bits::bigint, stale::int::bigint] AS numbers
+    FROM recording_index
+"""
+
+_LOAD = f"""
+    {_STATE}
+    UNION ALL
+    SELECT 1, id, 0, NULL, ARRAY[first_id, offset_bits, bucket_bits, sampling_bits]
+    FROM recording_segments WHERE state = 'active'
+    UNION ALL
+    SELECT 2, fingerprint_id, transaction, terms, NULL FROM recording_terms
+"""  # noqa: S608
+
+# OFFSET 0 keeps the planner from reading the whole table for a hundred rows of it.
+_SEARCH = f"""
+    {_STATE}
+    UNION ALL
+    SELECT 2, fingerprint_id, transaction, terms, NULL FROM recording_terms WHERE transaction >= %(horizon)s
+    UNION ALL
+    SELECT 3, wanted.place, 0, found.data, NULL
+    FROM unnest(%(segments)s::integer[], %(buckets)s::integer[]) WITH ORDINALITY AS wanted (segment_id, bucket, place)
     CROSS JOIN LATERAL (
-        SELECT fingerprint_id FROM fingerprint_terms AS indexed
-        WHERE indexed.term = query.term
-        ORDER BY fingerprint_id
-        LIMIT :postings
-    ) AS posting
-    GROUP BY posting.fingerprint_id
-    ORDER BY shared DESC, posting.fingerprint_id
-    LIMIT :limit
-    """
-)
+        SELECT data FROM recording_postings AS stored
+        WHERE stored.segment_id = wanted.segment_id AND stored.bucket = wanted.bucket
+        OFFSET 0
+    ) AS found
+"""  # noqa: S608
+
+
+class RecordingIndexError(RuntimeError):
+    """The index cannot answer."""
+
+    code = "recording_index"
+
+
+class StaleIndexError(RecordingIndexError):
+    """Fingerprints wait to be indexed: an answer would miss them. A running worker is building the index."""
+
+    code = "recording_index_stale"
 
 
 class RecordingIndex(Protocol):
@@ -45,26 +90,151 @@ class RecordingIndex(Protocol):
         """Indexes a stored fingerprint. Once more does nothing."""
 
     def search(self, session: Session, items: Items, limit: int = 20) -> list[tuple[int, int]]:
-        """(fingerprint id, number of shared terms), most shared first, then by id."""
+        """(fingerprint id, number of shared terms), most shared first, then by id.
 
-    def remove(self, session: Session, fingerprint_id: int) -> None:
-        """Forgets a fingerprint; an unknown one is no error."""
+        Finds whatever was committed before, and the transaction's own. May name fingerprints that were deleted since:
+        the record says which are left.
+        """
 
 
-class TermTable:
-    """One row per (term, fingerprint) in a B-tree: the simplest form, for up to about a million recordings."""
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What a process remembers of the index: immutable, of one snapshot or a later one of the same epoch."""
+
+    epoch: int
+    horizon: int
+    """All rows of ``delta`` are of transactions below it, and it holds all of those."""
+    sampling_bits: int
+    segments: tuple[tuple[int, Layout], ...]
+    delta: Delta
+
+
+@dataclass(slots=True)
+class _Remembered:
+    memory: _Memory | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def offer(self, memory: _Memory) -> None:
+        """Keeps the newest: threads may finish in another order than their snapshots were taken."""
+        with self.lock:
+            ours = self.memory
+            if ours is None or (ours.epoch, ours.horizon) < (memory.epoch, memory.horizon):
+                self.memory = memory
+
+
+_remembered: weakref.WeakKeyDictionary[Engine, _Remembered] = weakref.WeakKeyDictionary()
+_remembered_lock = threading.Lock()
+
+
+def _memory_of(session: Session) -> _Remembered:
+    engine = session.connection().engine
+    with _remembered_lock:
+        return _remembered.setdefault(engine, _Remembered())
+
+
+class SegmentIndex:
+    """The index in PostgreSQL; what it remembers is shared by all of a process that use the same engine."""
 
     def add(self, session: Session, fingerprint_id: int, items: Items) -> None:
-        """Indexes a stored fingerprint. Once more does nothing."""
-        # Sorted terms: concurrent writers of the same rows take their locks in the same order.
-        session.execute(_ADD, {"terms": terms(items).tolist(), "fingerprint_id": fingerprint_id})
+        """Indexes a stored fingerprint: one row. Once more does nothing."""
+        fine = terms(items, FINEST_SAMPLING_BITS)
+        coarse = fine[(fine & sampling_mask(FINEST_SAMPLING_BITS + 1)) == 0]
+        session.execute(
+            _ADD,
+            {
+                "fingerprint_id": fingerprint_id,
+                "finest": FINEST_SAMPLING_BITS,
+                "fine": term_bytes(fine),
+                "coarse": term_bytes(coarse),
+            },
+        )
 
     def search(self, session: Session, items: Items, limit: int = 20) -> list[tuple[int, int]]:
-        """(fingerprint id, number of shared terms), most shared first, then by id. Reads at most
-        `MAX_POSTINGS_PER_TERM` postings a term, those of the oldest fingerprints."""
-        query = {"terms": terms(items).tolist(), "postings": MAX_POSTINGS_PER_TERM, "limit": limit}
-        return [(row.fingerprint_id, row.shared) for row in session.execute(_SEARCH, query)]
+        """See `RecordingIndex.search`. Raises StaleIndexError."""
+        return self.search_terms(session, terms(items, FINEST_SAMPLING_BITS), limit)
 
-    def remove(self, session: Session, fingerprint_id: int) -> None:
-        """Forgets a fingerprint; an unknown one is no error."""
-        session.execute(delete(FingerprintTerm).where(FingerprintTerm.fingerprint_id == fingerprint_id))
+    def search_terms(self, session: Session, wanted: Terms, limit: int) -> list[tuple[int, int]]:
+        """`search` by terms, the finest sampling or a part of it."""
+        connection = driver_connection(session)
+        remembered = _memory_of(session)
+        memory = remembered.memory or _load(connection)
+        for _ in range(_ATTEMPTS):
+            found = _search(connection, memory, wanted)
+            if found is not None:
+                ids, memory = found
+                remembered.offer(memory)
+                return _most_shared(ids, limit)
+            memory = _load(connection)
+            remembered.offer(memory)
+        raise RecordingIndexError("the index changed with each attempt to read it; try again")
+
+
+def driver_connection(session: Session) -> psycopg.Connection[Any]:
+    """The session's own connection, within its transaction: it alone can answer in binary."""
+    connection = session.connection().connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    return connection
+
+
+def _load(connection: psycopg.Connection[Any]) -> _Memory:
+    """Everything but the segments' contents, in one snapshot."""
+    segments, rows = [], []
+    epoch = horizon = sampling_bits = 0
+    with connection.cursor(binary=True) as cursor:
+        for kind, number, transaction, data, numbers in cursor.execute(_LOAD):
+            if kind == 0:
+                epoch, horizon, sampling_bits = number, transaction, numbers[0]
+                if numbers[1]:
+                    raise StaleIndexError(
+                        "the index of recordings is not built yet: a worker does it, or `versions index rebuild`"
+                    )
+            elif kind == 1:
+                segments.append((number, Layout(*numbers)))
+            else:
+                rows.append((number, transaction, data))
+    seen = [(number, data) for number, transaction, data in rows if transaction < horizon]
+    return _Memory(epoch, horizon, sampling_bits, tuple(segments), Delta().with_rows(seen))
+
+
+def _search(connection: psycopg.Connection[Any], memory: _Memory, wanted: Terms) -> tuple[Any, _Memory] | None:
+    """Ids of recordings, once for each shared term, and what is known now; None: ``memory`` is of another epoch."""
+    asked = [wanted[(wanted & sampling_mask(layout.sampling_bits)) == 0] for _, layout in memory.segments]
+    segments, buckets = [], []
+    for (segment_id, layout), part in zip(memory.segments, asked, strict=True):
+        segments += [segment_id] * part.size
+        buckets += layout.buckets(part).tolist()
+    parameters = {"horizon": memory.horizon, "segments": segments, "buckets": buckets}
+    new, horizon = [], memory.horizon
+    contents: list[bytes] = [b""] * len(segments)
+    with connection.cursor(binary=True) as cursor:
+        for kind, number, transaction, data, _numbers in cursor.execute(_SEARCH, parameters):
+            if kind == 3:
+                contents[number - 1] = data
+            elif kind == 2:
+                new.append((number, transaction, data))
+            elif number != memory.epoch:
+                return None
+            else:
+                horizon = transaction
+    ids, place = [], 0
+    for (_, layout), part in zip(memory.segments, asked, strict=True):
+        ids.append(layout.matching(part, contents[place : place + part.size]))
+        place += part.size
+    delta = memory.delta
+    if horizon > memory.horizon:
+        delta = delta.with_rows([(number, data) for number, transaction, data in new if transaction < horizon])
+        memory = _Memory(memory.epoch, horizon, memory.sampling_bits, memory.segments, delta)
+    ids.append(delta.matching(wanted))
+    rest = [(number, data) for number, transaction, data in new if transaction >= memory.horizon]
+    ids.append(Delta().with_rows(rest).matching(wanted))
+    return np.concatenate(ids), memory
+
+
+def _most_shared(ids: Any, limit: int) -> list[tuple[int, int]]:
+    found, shared = np.unique(ids, return_counts=True)
+    if found.size > limit:
+        # Only those that can be among the answers are sorted.
+        least = np.partition(shared, shared.size - limit)[shared.size - limit]
+        found, shared = found[shared >= least], shared[shared >= least]
+    order = np.lexsort((found, -shared))[:limit]
+    return list(zip(found[order].tolist(), shared[order].tolist(), strict=True))

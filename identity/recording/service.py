@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from catalog.models import AudioFingerprint, Candidate
 from identity.evidence import Alignment, Part, Proposal, Question, Verdict
-from identity.recording.align import Aligned, align, align_at
-from identity.recording.index import RecordingIndex, TermTable
+from identity.recording.align import Aligned, align, align_all, align_at
+from identity.recording.index import RecordingIndex, SegmentIndex
 from identity.recording.items import Items, items_from_bytes
 from identity.thresholds import (
     CHANCE_BIT_ERROR_RATE,
@@ -28,7 +28,8 @@ from identity.thresholds import (
 )
 from media.types import ITEM_SECONDS
 
-_SEARCH_LIMITS = (2 * VERIFIED_CANDIDATES, 10 * VERIFIED_CANDIDATES, 50 * VERIFIED_CANDIDATES)
+_MOST_HITS = 50 * VERIFIED_CANDIDATES
+_LOADED_AT_ONCE = (2 * VERIFIED_CANDIDATES, 10 * VERIFIED_CANDIDATES, _MOST_HITS)
 
 # Two offsets that differ by a rounding of each of two alignments are the same.
 _OFFSET_SLACK = 2
@@ -157,24 +158,30 @@ def disagreement(items: Items, member: Items, ours: Aligned, others: list[Items]
 def _members(session: Session, index: RecordingIndex, items: Items, exclude: uuid.UUID | None) -> list[_Member]:
     """The best fingerprints of published recordings, best first.
 
-    The index knows pending ones too, so it is asked for more until enough published ones are among its answers.
+    The index knows pending and deleted ones too, so more of its answers are looked up until enough published ones are
+    among them.
     """
+    hits = [fingerprint_id for fingerprint_id, _ in index.search(session, items, _MOST_HITS)]
     chosen: list[int] = []
-    for limit in _SEARCH_LIMITS:
-        hits = [fingerprint_id for fingerprint_id, _ in index.search(session, items, limit)]
+    start = 0
+    for end in _LOADED_AT_ONCE:
+        asked = hits[start:end]
+        if not asked:
+            break
         query = (
-            select(AudioFingerprint.id, Candidate.id, Candidate.version_id)
+            select(AudioFingerprint.id)
             .join(Candidate, Candidate.id == AudioFingerprint.candidate_id)
-            .where(AudioFingerprint.id.in_(hits), Candidate.version_id.is_not(None))
+            .where(AudioFingerprint.id.in_(asked), Candidate.version_id.is_not(None))
         )
         if exclude is not None:
             query = query.where(Candidate.id != exclude)
-        published = {row[0] for row in session.execute(query)}
-        chosen = [hit for hit in hits if hit in published][:VERIFIED_CANDIDATES]
-        if len(chosen) == VERIFIED_CANDIDATES or len(hits) < limit:
+        published = set(session.scalars(query))
+        chosen += [hit for hit in asked if hit in published]
+        if len(chosen) >= VERIFIED_CANDIDATES:
             break
-    by_id = _load(session, chosen)
-    return [by_id[hit] for hit in chosen if hit in by_id]
+        start = end
+    by_id = _load(session, chosen[:VERIFIED_CANDIDATES])
+    return [by_id[hit] for hit in chosen[:VERIFIED_CANDIDATES] if hit in by_id]
 
 
 def _load(session: Session, fingerprint_ids: list[int]) -> dict[int, _Member]:
@@ -223,8 +230,9 @@ def propose(
     Only fingerprints of candidates that became sources of a version are targets.
     """
     by_version: defaultdict[uuid.UUID, list[tuple[_Member, Aligned]]] = defaultdict(list)
-    for member in _members(session, index or TermTable(), items, exclude_candidate):
-        if (aligned := align(items, member.items)) and verdict_of(aligned.alignment):
+    members = _members(session, index or SegmentIndex(), items, exclude_candidate)
+    for member, aligned in zip(members, align_all(items, [member.items for member in members]), strict=True):
+        if aligned and verdict_of(aligned.alignment):
             by_version[member.version_id].append((member, aligned))
     proposals = [
         _proposal(session, items, duration_s, version_id, matches, exclude_candidate)
@@ -239,7 +247,7 @@ def waiting_copies(
     """Candidates in review that are the same recording without a doubt: no version stands for them yet."""
     if session.scalar(select(Candidate.id).where(Candidate.state == "in_review").limit(1)) is None:
         return []
-    hits = [found for found, _ in (index or TermTable()).search(session, items, _SEARCH_LIMITS[0])]
+    hits = [found for found, _ in (index or SegmentIndex()).search(session, items, _LOADED_AT_ONCE[0])]
     rows = session.execute(
         select(Candidate.id, AudioFingerprint.items)
         .join(AudioFingerprint, AudioFingerprint.candidate_id == Candidate.id)

@@ -1,4 +1,8 @@
-"""Which items of a fingerprint are indexed: chosen by content, so that a clip chooses the same as the whole."""
+"""Which items of a fingerprint are indexed: chosen by content, so that a clip chooses the same as the whole.
+
+A term is an item after `mix32`, a bijection: it stands for all 32 bits of the item, and its bits are evenly spread,
+whatever music gave it. So its low bits choose what is indexed, and its high bits say where it is kept.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from identity.recording.items import SILENCE, Items
-from identity.thresholds import TERM_SAMPLING
+
+Terms = npt.NDArray[np.uint32]
+
+FINEST_SAMPLING_BITS = 2
+"""One distinct item in four: the most that an index may be set to."""
 
 
 def mix32(values: Items) -> Items:
@@ -23,10 +31,25 @@ def mix32(values: Items) -> Items:
     return mixed
 
 
-def terms(items: Items) -> npt.NDArray[np.int32]:
-    """Sorted distinct terms: all 32 bits of about one item in `TERM_SAMPLING`, silence dropped, as signed integers
-    (the column's type)."""
-    distinct = np.unique(np.asarray(items, dtype=np.uint32))
-    distinct = distinct[distinct != SILENCE]
-    kept = distinct[mix32(distinct) % np.uint32(TERM_SAMPLING) == 0]
-    return np.sort(kept.view(np.int32))
+_SILENT_TERM = mix32(np.array([SILENCE]))[0]
+
+
+def terms(items: Items, sampling_bits: int) -> Terms:
+    """Sorted distinct terms: about one item in ``2 ** sampling_bits``, silence dropped."""
+    mixed = mix32(np.asarray(items, dtype=np.uint32))
+    return np.unique(mixed[((mixed & sampling_mask(sampling_bits)) == 0) & (mixed != _SILENT_TERM)])
+
+
+def sampling_mask(sampling_bits: int) -> np.uint32:
+    """The bits that are 0 in every term of an index with this sampling."""
+    return np.uint32((1 << sampling_bits) - 1)
+
+
+def term_bytes(values: Terms) -> bytes:
+    """Terms as little-endian uint32, the form of `RecordingTerms.terms`."""
+    return values.astype("<u4").tobytes()
+
+
+def terms_from_bytes(data: bytes) -> Terms:
+    """Inverse of `term_bytes`."""
+    return np.frombuffer(data, dtype="<u4").astype(np.uint32, copy=False)

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from identity.evidence import Verdict
-from identity.recording.align import align
+from identity.recording.align import align, align_all
 from identity.recording.items import SILENCE, Items, fingerprint_bytes, items_from_bytes
 from identity.recording.service import disagreement, verdict_of
 from identity.recording.terms import mix32, terms
-from identity.thresholds import TERM_SAMPLING
 from media.types import ITEM_SECONDS
 from tests.media.synth import ffmpeg
 
@@ -53,15 +52,25 @@ def test_mix32_is_murmurs_finaliser() -> None:
     assert mix32(np.array([0, 1, 2**32 - 1], dtype=np.uint32)).tolist() == [0, 0x514E28B7, 0x81F16F39]
 
 
-def test_terms_are_chosen_by_content() -> None:
+@pytest.mark.parametrize("bits", [2, 3])
+def test_terms_are_chosen_by_content(bits: int) -> None:
     items = random_items(1, 120)
-    whole = terms(items)
-    assert whole.dtype == np.int32
-    assert whole.size == pytest.approx(items.size / TERM_SAMPLING, rel=0.2)
-    assert (np.diff(whole) > 0).all()
-    assert set(terms(items[300:600]).tolist()) < set(whole.tolist())
-    assert terms(np.full(500, SILENCE)).size == 0
-    assert terms(items[:0]).size == 0
+    whole = terms(items, bits)
+    assert whole.dtype == np.uint32
+    assert whole.size == pytest.approx(items.size / 2**bits, rel=0.2)
+    assert (np.diff(whole.astype(np.int64)) > 0).all()
+    assert set(terms(items[300:600], bits).tolist()) < set(whole.tolist())
+    assert set(terms(items, bits + 1).tolist()) < set(whole.tolist())
+    assert terms(np.full(500, SILENCE), bits).size == 0
+    assert terms(items[:0], bits).size == 0
+
+
+def test_many_are_aligned_as_one_by_one() -> None:
+    original = random_items(1)
+    targets = [damaged(original, 0.1), random_items(2), original[:40], original[100:], damaged(original, 0.25)[200:]]
+    assert align_all(original, targets) == [align(original, target) for target in targets]
+    assert [bool(found) for found in align_all(original, targets)] == [True, True, False, True, True]
+    assert align_all(original, []) == []
 
 
 @pytest.mark.parametrize("trim_s", [0, 7.5, 30, -12])

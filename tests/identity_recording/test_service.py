@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from catalog.database import Database
-from catalog.models import AudioFingerprint, Candidate, FingerprintTerm, Song, Version
+from catalog.models import AudioFingerprint, Candidate, Song, Version
 from identity.evidence import Proposal, Question, Verdict
-from identity.recording.index import TermTable
+from identity.recording.index import SegmentIndex
 from identity.recording.items import Items, fingerprint_bytes
+from identity.recording.merging import Merger
 from identity.recording.service import propose
-from identity.recording.terms import terms
 from media.analysis import analyse
 from media.types import AudioFeatures
 from tests.identity_recording.test_alignment import damaged, random_items
@@ -73,7 +72,7 @@ def store(
     row = AudioFingerprint(candidate_id=candidate.id, duration_s=duration_s, items=fingerprint_bytes(items))
     session.add(row)
     session.flush()
-    TermTable().add(session, row.id, items)
+    SegmentIndex().add(session, row.id, items)
     return candidate.id, row.id
 
 
@@ -182,29 +181,20 @@ def test_a_short_recording_goes_to_review(database: Database) -> None:
         assert propose(session, items[:0], 0) == []
 
 
-def test_the_index_forgets_and_repeats_harmlessly(database: Database) -> None:
+def test_deleted_recordings_are_no_targets(database: Database) -> None:
     items = random_items(1, 60)
-    index = TermTable()
     with database.transaction() as session:
-        _, one = store(session, "one", items, 60, None)
-        _, two = store(session, "two", items[200:], 40, None)
-        index.add(session, one, items)
-        assert index.search(session, items) == [(one, terms(items).size), (two, terms(items[200:]).size)]
-        assert index.search(session, items, limit=1) == [(one, terms(items).size)]
-        index.remove(session, one)
-        index.remove(session, one)
-        assert index.search(session, items) == [(two, terms(items[200:]).size)]
-        session.delete(session.get_one(AudioFingerprint, two))
+        version_id = new_version(session, "piece")
+        candidates = [
+            store(session, str(number), damaged(items, 0.01, seed=number), 60, version_id)[0] for number in range(45)
+        ]
+    Merger(database.engine).rebuild()
+    with database.transaction() as session:
+        for candidate_id in candidates[:44]:
+            session.delete(session.get_one(Candidate, candidate_id))
         session.flush()
-        assert session.scalar(select(func.count()).select_from(FingerprintTerm)) == 0
-
-
-def test_a_term_of_everybody_is_cut_off(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("identity.recording.index.MAX_POSTINGS_PER_TERM", 3)
-    common = random_items(1, 5)
-    with database.transaction() as session:
-        ids = [store(session, str(number), common, 5, None)[1] for number in range(6)]
-        assert [found for found, _ in TermTable().search(session, common)] == ids[:3]
+        (proposal,) = propose(session, items, 60)
+    assert proposal.extra["target_candidate_id"] == str(candidates[44])
 
 
 def test_hostile_items_in_the_record(database: Database) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import func, select
 
@@ -198,9 +199,13 @@ def test_a_copy_goes_on_when_the_other_is_decided(database: Database, add: Add, 
 
 
 def test_similar_sound_is_for_a_moderator(database: Database, add: Add) -> None:
+    items = performance(1)
+    half = items.size // 2
+    # Damage comes in bursts: evenly spread it would leave hardly an item whole, and the index nothing to find.
+    damaged = np.concatenate([items[:half], copy_of(items[half:], bit_error_rate=0.3)])
     with database.transaction() as session:
-        add(session, "a", items=performance(1))
-        add(session, "b", items=copy_of(performance(1), bit_error_rate=0.15), performer="Другой хор")
+        add(session, "a", items=items)
+        add(session, "b", items=damaged, performer="Другой хор")
     settle(database, "a")
     settled = settle(database, "b")
     assert settled.state == "in_review"

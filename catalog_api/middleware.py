@@ -21,7 +21,8 @@ from catalog_api.shared import Shared
 log = logging.getLogger("catalog_api")
 
 MAX_BODY_BYTES = 1_000_000
-_TOO_LARGE = f"send at most {MAX_BODY_BYTES} bytes"
+UPLOADS = {"/api/v1/identify": 50_000_000}
+"""Where more is taken, in bytes: the endpoint writes it to disk as it comes, after it has seen who sends it."""
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
 _UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -54,6 +55,7 @@ class Envelope:
             scope["versions.head"] = True
         path = scope["path"]
         verdict = None if path in _UNLIMITED else await self.shared.take((scope.get("client") or ("local",))[0])
+        most = UPLOADS.get(path, MAX_BODY_BYTES)
         status = 0
 
         async def send_with_headers(message: Message) -> None:
@@ -73,10 +75,10 @@ class Envelope:
             if verdict is not None and not verdict.allowed:
                 wait = math.ceil(verdict.retry_s)
                 await fail(429, "rate_limited", f"too many requests: wait {wait} s", headers={"Retry-After": str(wait)})
-            elif int(headers.get("content-length", "0") or "0") > MAX_BODY_BYTES:
-                await fail(413, "body_too_large", _TOO_LARGE)
+            elif int(headers.get("content-length", "0") or "0") > most:
+                await fail(413, "body_too_large", f"send at most {most} bytes")
             else:
-                await self.app(scope, _bounded(receive), send_with_headers)
+                await self.app(scope, _bounded(receive, most), send_with_headers)
         except Exception:
             log.exception("request %s failed: %s", request_id, path)
             if status:
@@ -101,7 +103,7 @@ class Envelope:
             headers["RateLimit-Policy"] = f"{limit.requests};w={limit.window_s:.0f}"
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(receive: Receive, most: int) -> Receive:
     """Ends a request whose body grows beyond the limit, whatever its Content-Length said."""
     total = 0
 
@@ -109,8 +111,8 @@ def _bounded(receive: Receive) -> Receive:
         nonlocal total
         message = await receive()
         total += len(message.get("body", b""))
-        if total > MAX_BODY_BYTES:
-            raise HTTPException(413, _TOO_LARGE)
+        if total > most:
+            raise HTTPException(413, f"send at most {most} bytes")
         return message
 
     return bounded

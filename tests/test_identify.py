@@ -132,6 +132,11 @@ def test_through_the_api(data_dir: Path, copies: Path, site: Server) -> None:
     before = candidates(data_dir)
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=where.api_url, timeout=60, headers=headers) as client:
+        audio = (copies / "b.wav").read_bytes()
+        assert len(audio) > 1_000_000, "more than other requests may have"
+        large = client.post("/api/v1/identify", content=audio, headers={"content-type": "audio/wav"})
+        assert [each["proposals"] for each in large.json()["items"]] == [[]]
+        assert client.post("/api/v1/reviews", content=audio).status_code == 413
         audio = (copies / "copy.mp3").read_bytes()
         named = {"content-type": "audio/mpeg", "x-file-name": "%D0%A3%D1%82%D1%80%D0%BE.mp3"}
         found = client.post("/api/v1/identify", content=audio, headers=named)
@@ -142,7 +147,7 @@ def test_through_the_api(data_dir: Path, copies: Path, site: Server) -> None:
         assert item["audio"]["codec"] == "mp3"
         for send, status, code in (
             ({"json": {"url": site.url("/song")}}, 422, "address_blocked"),
-            ({"json": {"uri": "x"}}, 422, "invalid_request"),
+            ({"json": {"uri": "x"}}, 422, "validation_error"),
             ({"content": b"", "headers": named}, 422, "empty_file"),
             ({"content": b"noise", "headers": named}, 422, "not_audio"),
             ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "unsupported_media_type"),

@@ -21,7 +21,6 @@ from catalog_api.deps import Services, ServicesDep
 from catalog_api.identify import schemas
 from catalog_api.problems import ApiError, FieldProblem
 
-MAX_UPLOAD_BYTES = 50_000_000
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -42,8 +41,6 @@ async def identify(request: Request, services: ServicesDep, contributor: Contrib
 
     Both identity questions are asked as for a new candidate: the same recording as a version? the same song?
     """
-    if services.workflows is None:
-        raise ApiError(503, "no_workers", "nothing can be identified here: no worker is connected")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/json":
         message = IdentifyInput(url=_url(await _bounded(request, 10_000)))
@@ -52,9 +49,13 @@ async def identify(request: Request, services: ServicesDep, contributor: Contrib
         message = IdentifyInput(object_key=await _store(request, services), name=name)
     else:
         raise ApiError(415, "unsupported_media_type", "send application/json with a url, or an audio file")
+    if services.workflows is None:
+        raise ApiError(503, "workflows_unavailable", "nothing can be identified here: no worker is connected")
     result = await services.workflows.identify(message)
     if result is None:
-        raise ApiError(503, "no_workers", "no worker answered in time; try again later", headers={"Retry-After": "30"})
+        raise ApiError(
+            503, "workflows_unavailable", "no worker answered in time; try again later", headers={"Retry-After": "30"}
+        )
     if result.problem is not None:
         problem = result.problem
         place = FieldProblem(
@@ -77,7 +78,7 @@ def _url(body: bytes) -> str:
             )
             for each in error.errors()
         ]
-        raise ApiError(422, "invalid_request", "the request is not understood", errors=problems) from error
+        raise ApiError(422, "validation_error", "the request is not understood", errors=problems) from error
 
 
 async def _bounded(request: Request, limit: int) -> bytes:
@@ -85,22 +86,15 @@ async def _bounded(request: Request, limit: int) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            raise _too_large(limit)
+            raise ApiError(413, "body_too_large", f"send at most {limit} bytes of JSON")
     return bytes(body)
-
-
-def _too_large(limit: int) -> ApiError:
-    return ApiError(413, "too_large", f"at most {limit} bytes are taken")
 
 
 async def _store(request: Request, services: Services) -> str:
     """The body as an object that the worker deletes, or else the sweeper. Returns its key."""
     objects = services.objects
     if objects is None:
-        raise ApiError(503, "no_object_store", "files cannot be taken here: no object store is connected")
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > MAX_UPLOAD_BYTES:
-        raise _too_large(MAX_UPLOAD_BYTES)
+        raise ApiError(503, "store_unavailable", "files cannot be taken here: no object store is connected")
     key = f"identify/{uuid.uuid4()}"
     with tempfile.TemporaryDirectory(prefix="versions-upload-") as folder:
         path = Path(folder) / "upload"
@@ -108,8 +102,6 @@ async def _store(request: Request, services: Services) -> str:
         with path.open("wb") as file:
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > MAX_UPLOAD_BYTES:
-                    raise _too_large(MAX_UPLOAD_BYTES)
                 file.write(chunk)
         if not size:
             raise ApiError(422, "empty_file", "the body is empty: send the audio file as the body")

@@ -14,7 +14,6 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from catalog.database import Database
-from catalog.repositories.politeness import PolitenessRepository
 from crawlers.errors import FetchError
 from crawlers.ports import NotNow
 from media.types import AudioError
@@ -74,27 +73,31 @@ def _file(target: str) -> Path | None:
 
 
 async def _ask(database: Database, target: str, path: Path | None, allow_private: tuple[str, ...]) -> list[Answer]:
-    from activities.crawl_ports import PostgresBudget
     from activities.identify import identify_file, identify_url
+    from activities.politeness import fleet_budget
     from activities.resources import Resources
     from crawlers.yt_dlp_parts.accounts import Accounts
 
     own = settings()
+    budget = fleet_budget(database)
     with tempfile.TemporaryDirectory(prefix="versions-identify-") as folder:
         nothing: Any = None
         resources = Resources(
             database=database,
             objects=nothing,
-            budget=PostgresBudget(PolitenessRepository(database)),
+            budget=budget,
             temporary=Path(folder),
             user_agent=own.user_agent,
             max_audio_seconds=own.max_audio_seconds,
             analysis=asyncio.Semaphore(os.cpu_count() or 1),
             accounts=Accounts(own.accounts_dir),
         )
-        if path is not None:
-            return await identify_file(resources, path)
-        return await identify_url(resources, target, allow_private=allow_private)
+        try:
+            if path is not None:
+                return await identify_file(resources, path)
+            return await identify_url(resources, target, allow_private=allow_private)
+        finally:
+            await budget.close()
 
 
 def render(answer: Answer) -> list[RenderableType]:

@@ -114,7 +114,8 @@ class CrawlActivities:
             "history": PostgresHistory(self._database, run.id, run.source),
         }
         if adapter.engine is Engine.YT_DLP:
-            return crawl_with_yt_dlp(job, adapter, accounts=self._resources.accounts, **ports)
+            resources = self._resources
+            return crawl_with_yt_dlp(job, adapter, accounts=resources.accounts, transport=resources.transport, **ports)
         return crawl_pages(job, adapter, **ports)
 
     def _refresh(self, run: CrawlRun, adapter: Adapter, job: CrawlJob) -> tuple[CrawlRunStore, Adapter, CrawlJob]:

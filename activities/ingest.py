@@ -9,7 +9,7 @@ import random
 import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,15 @@ from activities.enrichment import enrich
 from activities.heartbeats import with_heartbeats
 from activities.politeness import budget_limits
 from activities.resources import Resources
+from adapters._yt_dlp import AUDIO_SCHEME
 from catalog.campaigns.holds import HELD
 from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, StoredObject
 from crawlers.download import download, local_path
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.guard import AddressGuard
 from crawlers.ports import Claim, NotNow
+from crawlers.yt_dlp_parts.audio import Beginning, fetch_beginning
+from crawlers.yt_dlp_parts.network import Manners
 from identity.recording.index import SegmentIndex
 from identity.recording.items import fingerprint_bytes
 from media.analysis import analyse
@@ -111,9 +114,13 @@ class IngestActivities:
             )
 
     async def _take_in(self, candidate_id: uuid.UUID, audio: _Audio) -> None:
+        beginning: Beginning | None = None
         with self._temporary_folder() as folder:
             if audio.url.startswith("file:"):
                 path = await asyncio.to_thread(local_path, audio.url)
+            elif audio.url.startswith(AUDIO_SCHEME):
+                beginning = await self._beginning(audio, folder / "audio")
+                path = beginning.path
             else:
                 downloaded = await download(
                     audio.url,
@@ -127,7 +134,14 @@ class IngestActivities:
                 )
                 path = downloaded.path
             async with self._resources.analysis:
-                features = await asyncio.to_thread(analyse, path, max_seconds=self._resources.max_audio_seconds)
+                features = await asyncio.to_thread(
+                    analyse,
+                    path,
+                    max_seconds=self._resources.max_audio_seconds,
+                    beginning_only=beginning is not None and not beginning.whole,
+                )
+            if beginning is not None and not beginning.whole and beginning.duration_s is not None:
+                features = replace(features, info=replace(features.info, duration_s=beginning.duration_s))
             sha256 = await asyncio.to_thread(_sha256, path)
             key = None
             if audio.policy == "store":
@@ -136,6 +150,20 @@ class IngestActivities:
             await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key)
         # Outside: the download is not held while a service is waited for.
         await enrich(self._resources, candidate_id, features)
+
+    async def _beginning(self, audio: _Audio, target: Path) -> Beginning:
+        """Of what yt-dlp finds, only what the fingerprint needs."""
+        return await fetch_beginning(
+            audio.url,
+            target,
+            guard=AddressGuard(audio.allow_private),
+            budget=self._resources.budget,
+            manners=Manners(audio.claim, user_agent=self._resources.user_agent),
+            timeout_s=audio.timeout_s,
+            max_bytes=audio.max_bytes,
+            accounts=self._resources.accounts,
+            transport=self._resources.transport,
+        )
 
     @contextlib.contextmanager
     def _temporary_folder(self) -> Iterator[Path]:

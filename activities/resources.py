@@ -7,6 +7,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+
+import httpx
+
 from catalog.database import Database
 from crawlers.music_services import MusicServices
 from crawlers.ports import CrawlProgress, PolitenessBudget
@@ -16,8 +19,9 @@ from media.store import ObjectStore
 
 @dataclass(slots=True)
 class Resources:
-    """``temporary``: a folder for downloads; ``accounts``: the operator's, for sources that want one; ``analysis``: one
-    slot per core, for FFmpeg; ``crawls``: under way, by run id, for who watches."""
+    """``temporary``: a folder for downloads; ``accounts``: the operator's, for sources that want one; ``transport``:
+    what sends yt-dlp's requests in place of httpx's own; ``analysis``: one slot per core, for FFmpeg; ``crawls``: under
+    way, by run id, for who watches."""
 
     database: Database
     objects: ObjectStore
@@ -27,5 +31,6 @@ class Resources:
     services: MusicServices | None = None
     max_audio_seconds: float = 7200.0
     accounts: Accounts = field(default_factory=Accounts)
+    transport: httpx.AsyncBaseTransport | None = None
     analysis: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
     crawls: dict[str, CrawlProgress] = field(default_factory=dict)

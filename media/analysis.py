@@ -175,7 +175,12 @@ def _whole_duration(
 
 
 def analyse(
-    path: Path, *, max_seconds: float = 7200, max_bytes: int | None = None, timeout_s: float = 120
+    path: Path,
+    *,
+    max_seconds: float = 7200,
+    max_bytes: int | None = None,
+    timeout_s: float = 120,
+    beginning_only: bool = False,
 ) -> AudioFeatures:
     """Decodes the first 120 s of the first audio stream of an untrusted file, in a child process with limits.
 
@@ -183,6 +188,8 @@ def analyse(
         max_seconds: longer recordings are refused.
         max_bytes: larger files are refused; None: any size.
         timeout_s: seconds of wall-clock time (and of CPU time) for each child process.
+        beginning_only: the file is the beginning of a recording, on purpose: its end is not missed, and the duration is
+            what its header says, or else what could be decoded.
 
     Raises:
         AudioError: see its codes.
@@ -212,7 +219,10 @@ def analyse(
             file.seek(0)
             return out_seconds(process.run(count_command(max_seconds), file, timeout_s=timeout_s, max_output=0).log)
 
-        duration_s, truncated = _whole_duration(probe, decoded_s, size, max_seconds, count)
+        if beginning_only:
+            duration_s, truncated = max(decoded_s, probe.header_s or 0.0), False
+        else:
+            duration_s, truncated = _whole_duration(probe, decoded_s, size, max_seconds, count)
     if duration_s > max_seconds:
         raise AudioError(
             "too_long", f"{duration_s:.0f} s, at most {max_seconds:g} s are allowed", "raise the source's limit"

@@ -15,7 +15,7 @@ from urllib.parse import urldefrag, urljoin
 
 import httpx
 
-from crawlers.classify import Backoff, observed, observed_error, retry_after_s
+from crawlers.classify import Backoff, failure_of_status, observed, observed_error, retry_after_s
 from crawlers.download import open_checked, tls_context
 from crawlers.errors import FailureClass, FetchError
 from crawlers.ports import Claim, PolitenessBudget
@@ -135,8 +135,12 @@ class Network:
         body: bytes | None = None,
         cookies: CookieJar | None = None,
         priority: int = 0,
+        first_bytes: int | None = None,
     ) -> Answer:
         """The answer after redirects, whatever its status.
+
+        Args:
+            first_bytes: more of the body is not read, and not an error.
 
         Raises FetchError where there is no answer or it is refused, and NotNow.
         """
@@ -147,7 +151,7 @@ class Network:
             if (method, url) in seen or len(seen) > self.limits.max_redirects:
                 raise FetchError(FailureClass.REDIRECT_LOOP, f"after {len(seen)} redirects back at {url[:200]}")
             seen.add((method, url))
-            answer = await self._hop(method, url, sent, body, cookies, priority)
+            answer = await self._hop(method, url, sent, body, cookies, priority, first_bytes=first_bytes)
             location = next((value for name, value in answer.headers if name.lower() == "location"), None)
             if answer.status not in _REDIRECTS or not location:
                 return answer
@@ -158,6 +162,15 @@ class Network:
             if _place(following) != _place(url):
                 sent = {name: value for name, value in sent.items() if name not in ("authorization", "cookie")}
             url = following
+
+    @staticmethod
+    def refused(answer: Answer) -> FetchError:
+        """What an answer that is none of success means."""
+        wait_s = retry_after_s({name.lower(): value for name, value in answer.headers})
+        failure = failure_of_status(answer.status) or FailureClass.TRANSIENT
+        if failure is FailureClass.SERVER_ERROR and wait_s is not None:
+            failure = FailureClass.RATE_LIMITED
+        return FetchError(failure, f"HTTP {answer.status}", status=answer.status, retry_after_s=wait_s)
 
     async def _hop(
         self,
@@ -170,6 +183,7 @@ class Network:
         *,
         robots: bool = True,
         max_bytes: int | None = None,
+        first_bytes: int | None = None,
     ) -> Answer:
         addresses = await self._guard.check(url)
         group = _place(url)
@@ -179,14 +193,9 @@ class Network:
             self._sent()
             started = time.monotonic()
             try:
-                answer = await self._send(
-                    method,
-                    url,
-                    addresses,
-                    _with_cookies(headers, url, cookies),
-                    body,
-                    max_bytes or self.limits.max_bytes,
-                )
+                sent = _with_cookies(headers, url, cookies)
+                most = max_bytes or self.limits.max_bytes
+                answer = await self._send(method, url, addresses, sent, body, most, first_bytes)
             except BaseException as error:
                 permit.observed = observed_error(error, latency_s=time.monotonic() - started)
                 raise
@@ -197,7 +206,14 @@ class Network:
         return answer
 
     async def _send(
-        self, method: str, url: str, addresses: list[str], headers: Mapping[str, str], body: bytes | None, most: int
+        self,
+        method: str,
+        url: str,
+        addresses: list[str],
+        headers: Mapping[str, str],
+        body: bytes | None,
+        most: int,
+        first_bytes: int | None,
     ) -> Answer:
         started = time.monotonic()
         total_s = self.limits.timeout_s * TOTAL_TIME_FACTOR
@@ -205,7 +221,7 @@ class Network:
             async with asyncio.timeout(total_s):
                 response = await open_checked(self._client(_place(url)), method, url, addresses, headers, body)
                 try:
-                    received = await _bounded_body(response, most)
+                    received = await _bounded_body(response, most, first_bytes)
                 finally:
                     await response.aclose()
         except TimeoutError:
@@ -254,20 +270,21 @@ def _with_cookies(headers: Mapping[str, str], url: str, cookies: CookieJar | Non
     return sent
 
 
-async def _bounded_body(response: httpx.Response, most: int) -> bytes:
-    """The decoded body. Raises FetchError too_large as soon as it is."""
+async def _bounded_body(response: httpx.Response, most: int, first_bytes: int | None) -> bytes:
+    """The decoded body, or its beginning. Raises FetchError too_large as soon as it is."""
     length = response.headers.get("content-length", "")
-    if length.isdigit() and int(length) > most:
-        raise FetchError(
-            FailureClass.TOO_LARGE, f"{length} bytes announced, {most} allowed", status=response.status_code
-        )
+    if first_bytes is None and length.isdigit() and int(length) > most:
+        detail = f"{length} bytes announced, {most} allowed"
+        raise FetchError(FailureClass.TOO_LARGE, detail, status=response.status_code)
     chunks = []
     size = 0
     async for chunk in response.aiter_bytes():
+        chunks.append(chunk)
         size += len(chunk)
+        if first_bytes is not None and size >= first_bytes:
+            return b"".join(chunks)[:first_bytes]
         if size > most:
             raise FetchError(FailureClass.TOO_LARGE, f"more than {most} bytes", status=response.status_code)
-        chunks.append(chunk)
     return b"".join(chunks)
 
 

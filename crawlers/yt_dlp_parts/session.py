@@ -27,7 +27,6 @@ from yt_dlp.networking.common import RequestDirector
 from yt_dlp.networking.exceptions import HTTPError, TransportError
 
 from adapters._yt_dlp import YtDlpAdapter
-from crawlers.classify import failure_of_status, retry_after_s
 from crawlers.errors import FailureClass, FetchError
 from crawlers.ports import NotNow
 from crawlers.yt_dlp_parts.network import Answer, Network
@@ -107,10 +106,8 @@ class Extraction:
         for name, value in answer.headers:
             response.headers.add_header(name, value)
         if not 200 <= answer.status < 300:
-            wait_s = retry_after_s({name.lower(): value for name, value in answer.headers})
-            failure = failure_of_status(answer.status) or FailureClass.TRANSIENT
-            self.seen = FetchError(failure, f"HTTP {answer.status}", status=answer.status, retry_after_s=wait_s)
-            if failure is FailureClass.RATE_LIMITED:
+            self.seen = self._network.refused(answer)
+            if self.seen.failure is FailureClass.RATE_LIMITED:
                 self._end(self.seen)  # an extractor would ask on, elsewhere
             raise HTTPError(response)
         return response

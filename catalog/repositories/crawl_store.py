@@ -163,10 +163,17 @@ _ANSWER = text("""
 # - changed: it starts over, but keeps the version it belongs to. One in review keeps its case and shows the new values.
 # - unchanged, failed for a passing reason, and another run: it is tried again.
 # - told with fewer values than are known (a list that links to the page of the item): not a change.
+# - told to be unavailable: what was known of it stays known; the source has no more to tell. Of a published one a
+#   crawl's word is not enough: refresh campaigns look twice.
 # - unchanged otherwise: it stays as it is, and belongs to the newest run that saw it.
 # An equal digest with other values: the site moved, and the new addresses are taken.
-_TOLD_LESS = "(c.item_digest <> excluded.item_digest AND c.item @> excluded.item)"
-_CHANGED = "(c.item_digest <> excluded.item_digest AND NOT c.item @> excluded.item)"
+_NO_NEWS = "(c.item @> excluded.item OR (excluded.state = 'unavailable' AND c.state IN ('published', 'duplicate')))"
+_TOLD_LESS = f"(c.item_digest <> excluded.item_digest AND {_NO_NEWS})"
+_CHANGED = f"(c.item_digest <> excluded.item_digest AND NOT {_NO_NEWS})"
+_MERGED = """CASE WHEN excluded.state <> 'unavailable' THEN excluded.item
+    -- A title that is only the key says that none was told.
+    ELSE c.item || excluded.item || CASE WHEN excluded.item ->> 'title' = excluded.source_key
+                                         THEN jsonb_build_object('title', c.item -> 'title') ELSE '{}' END END"""
 _RESTART = f"""(({_CHANGED} AND c.state <> 'in_review')
     OR (c.state IN ('failed', 'unavailable') AND c.reason = ANY (CAST(:retryable AS text[]))
         AND c.crawl_run_id IS DISTINCT FROM excluded.crawl_run_id))"""
@@ -183,7 +190,7 @@ _UPSERT_CANDIDATES = text(f"""
     ON CONFLICT (source, source_key) DO UPDATE SET
         crawl_run_id = excluded.crawl_run_id,
         url = CASE WHEN {_TOLD_LESS} THEN c.url ELSE excluded.url END,
-        item = CASE WHEN {_TOLD_LESS} THEN c.item ELSE excluded.item END,
+        item = CASE WHEN {_TOLD_LESS} THEN c.item ELSE {_MERGED} END,
         item_digest = CASE WHEN {_TOLD_LESS} THEN c.item_digest ELSE excluded.item_digest END,
         audio_policy = excluded.audio_policy,
         trust = excluded.trust,

@@ -331,3 +331,28 @@ async def test_snapshots(database: Database) -> None:
     for place in rows(database, "SELECT * FROM page_snapshots"):
         data = objects.stored[place["object_key"]][place["offset"] : place["offset"] + place["length"]]
         assert warc.read_record(data).body == f"page {place['request_key']}".encode()
+
+
+async def test_what_is_known_of_an_item_outlives_it(database: Database) -> None:
+    gone = item("a", "a", availability=Availability.REMOVED, availability_detail="HTTP 404")
+    first = open_store(database)
+    await find(first, item("a", "Катюша", duration_s=185.0))
+    second = open_store(database, run_id(database))
+    await find(second, gone)
+    (row,) = rows(database, "SELECT state, reason, item FROM candidates")
+    assert (row["state"], row["reason"]) == ("unavailable", "removed")
+    assert (row["item"]["title"], row["item"]["duration_s"]) == ("Катюша", 185.0)
+    assert (row["item"]["availability"], row["item"]["availability_detail"]) == ("removed", "HTTP 404")
+    third = open_store(database, run_id(database))
+    await find(third, item("a", "Катюша", duration_s=185.0))
+    (row,) = rows(database, "SELECT state, reason, item FROM candidates")
+    assert (row["state"], row["reason"], row["item"]["availability"]) == ("discovered", "changed", "available")
+    assert "availability_detail" not in row["item"]
+
+
+async def test_a_crawl_alone_takes_no_publication_back(database: Database) -> None:
+    await find(open_store(database), item("a"))
+    rows(database, "UPDATE candidates SET state = 'published', reason = 'approved', waiting_on = NULL RETURNING id")
+    before = rows(database, "SELECT state, reason, item, item_digest FROM candidates")
+    await find(open_store(database, run_id(database)), item("a", "a", availability=Availability.PRIVATE))
+    assert rows(database, "SELECT state, reason, item, item_digest FROM candidates") == before

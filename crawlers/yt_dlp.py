@@ -139,7 +139,7 @@ class _Run:
             backoff=backoff,
             max_attempts=job.limits.max_attempts,
             transport=transport,
-            sent=self._sent,
+            progress=progress,
         )
         self._slots = max(job.concurrency, 1)
         self._threads = concurrent.futures.ThreadPoolExecutor(self._slots, f"yt-dlp {adapter.name}")
@@ -234,9 +234,6 @@ class _Run:
         for outcome in outcomes:
             self._held.discard(outcome.queued.request_key)
         self._changed.set()
-
-    def _sent(self) -> None:
-        self._progress.requests += 1
 
     async def close(self) -> None:
         """Ends threads and connections; a thread that computes is left to end by itself."""

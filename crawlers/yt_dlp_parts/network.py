@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from email.message import Message
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -18,7 +18,7 @@ import httpx
 from crawlers.classify import Backoff, failure_of_status, observed, observed_error, retry_after_s
 from crawlers.download import open_checked, tls_context
 from crawlers.errors import FailureClass, FetchError
-from crawlers.ports import Claim, PolitenessBudget
+from crawlers.ports import Claim, CrawlProgress, Permit, PolitenessBudget
 from crawlers.robots import MAX_ROBOTS_BYTES, RobotsAnswer, RobotsRules
 from crawlers.urls import server_group
 
@@ -75,7 +75,7 @@ class Network:
 
     Args:
         transport: what sends in place of httpx's own; a test answers from recordings there.
-        sent: called before each request that leaves.
+        progress: counts what is sent and what waits.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class Network:
         backoff: Backoff | None = None,
         max_attempts: int = 4,
         transport: httpx.AsyncBaseTransport | None = None,
-        sent: Callable[[], None] = lambda: None,
+        progress: CrawlProgress | None = None,
     ) -> None:
         self.limits = limits
         self.manners = manners
         self._guard = guard
         self._budget = budget
-        self._sent = sent
+        self._progress = progress or CrawlProgress()
         self._transport = transport
         # One per server group: connections are pooled by address, and two sites behind one address must not share one.
         self._clients: dict[str, httpx.AsyncClient] = {}
@@ -187,10 +187,10 @@ class Network:
     ) -> Answer:
         addresses = await self._guard.check(url)
         group = _place(url)
-        if robots and self.manners.respect_robots:
-            await self._robots.check(url)
-        with await self._budget.acquire(group, replace(self.manners.claim, priority=priority)) as permit:
-            self._sent()
+        permit = await self._permit(url, group, priority, robots=robots)
+        with permit:
+            self._progress.requests += 1
+            self._progress.in_flight += 1
             started = time.monotonic()
             try:
                 sent = _with_cookies(headers, url, cookies)
@@ -199,11 +199,22 @@ class Network:
             except BaseException as error:
                 permit.observed = observed_error(error, latency_s=time.monotonic() - started)
                 raise
+            finally:
+                self._progress.in_flight -= 1
             wait = {name.lower(): value for name, value in answer.headers if name.lower() == "retry-after"}
             permit.observed = observed(answer.status, wait, latency_s=answer.latency_s, size=len(answer.body))
         if cookies is not None:
             cookies.extract_cookies(_CookieAnswer(answer), urllib.request.Request(url))  # type: ignore[arg-type] # noqa: S310
         return answer
+
+    async def _permit(self, url: str, group: str, priority: int, *, robots: bool) -> Permit:
+        self._progress.turn += 1
+        try:
+            if robots and self.manners.respect_robots:
+                await self._robots.check(url)
+            return await self._budget.acquire(group, replace(self.manners.claim, priority=priority))
+        finally:
+            self._progress.turn -= 1
 
     async def _send(
         self,

@@ -172,7 +172,7 @@ def rows(database: Database, statement: str) -> list[dict[str, Any]]:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    while not happened():  # noqa: ASYNC110 - the database has no event for it
+    while not happened():
         await asyncio.sleep(0.05)
 
 

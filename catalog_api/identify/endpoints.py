@@ -30,6 +30,7 @@ _UPLOAD: dict[str, Any] = {
         },
     }
 }
+_UNKNOWN = "remove it, or check its spelling"
 
 router = APIRouter(prefix="/api/v1/identify", tags=["identify"])
 
@@ -41,6 +42,11 @@ async def identify(request: Request, services: ServicesDep, contributor: Contrib
 
     Both identity questions are asked as for a new candidate: the same recording as a version? the same song?
     """
+    if unknown := sorted(request.query_params):
+        problems = [
+            FieldProblem(field=f"query.{name[:100]}", message="unknown", remedy=_UNKNOWN) for name in unknown[:10]
+        ]
+        raise ApiError(422, "validation_error", "this takes no parameters in its address", errors=problems)
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/json":
         message = IdentifyInput(url=_url(await _bounded(request, 10_000)))

@@ -30,7 +30,8 @@ _FEATURING = re.compile(
 )
 _TRAILING_ARTICLE = re.compile(r"^([^,]{1,400}), (the|an?)$", re.IGNORECASE)
 _ROCK_N_ROLL = re.compile(r"(?<=\w)(?:\s?['`’‘]\s?|\s|-)[nн](?!\w)(?:\s?['`’‘]\s?|\s|-)(?=\w)")
-_BRACKETS = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
+BRACKETS = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
+"""Flat groups in round or square brackets."""
 _DISAMBIGUATOR = re.compile(r"\s*[(\[]\s*\d{1,3}\s*[)\]]\s*$")
 
 
@@ -129,6 +130,11 @@ def _bare(text: str) -> str:
     return "".join(unicodedata.normalize("NFKC", text[:MAX_NAME_LENGTH]).casefold().split())
 
 
+def title_words(text: str) -> list[str]:
+    """The words of a title or of a part of it, as `title_key` spells them, guests included."""
+    return _words(text, featuring=False)
+
+
 def title_key(title: str) -> str:
     """Equal for usual spellings of one title; empty only for blank text.
 
@@ -146,9 +152,9 @@ def title_keys(title: str) -> tuple[str, ...]:
     """
     title = title[:MAX_NAME_LENGTH]
     readings = [title_key(title)]
-    inside = [outer or inner for outer, inner in _BRACKETS.findall(title)]
+    inside = [outer or inner for outer, inner in BRACKETS.findall(title)]
     if inside:
-        outside = _BRACKETS.sub(" ", title)
+        outside = BRACKETS.sub(" ", title)
         if fold(outside):
             readings.append(title_key(outside))
         readings += [key for key in map(title_key, inside) if len(words := key.split()) > 1 and not _VERSION & {*words}]
@@ -174,8 +180,8 @@ def artist_key(name: str) -> str:
         return TRADITIONAL
     name = _DISAMBIGUATOR.sub("", name[:MAX_NAME_LENGTH])
     words = _words(name, featuring=True)
-    inside = [part for groups in _BRACKETS.findall(name) for part in groups if part]
-    if inside and (outside := _words(_BRACKETS.sub(" ", name), featuring=True)):
+    inside = [part for groups in BRACKETS.findall(name) for part in groups if part]
+    if inside and (outside := _words(BRACKETS.sub(" ", name), featuring=True)):
         repeated = [_words(part, featuring=True) for part in inside]
         if all(part == outside for part in repeated):
             words = outside

@@ -1,20 +1,25 @@
-"""How near an item is to a song: pure comparison, without a database."""
+"""How near an item is to a song: pure comparison, without a database.
+
+What the names say is weighed by a model that was fitted on labelled pairs (`song_thresholds`); credits, identifiers,
+duration and language add to it. Each group of signals is a part whose ``weight * (1 - 2 * distance)`` is what it adds to the
+log-odds, so that the parts of a proposal add up to its probability.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-
-from rapidfuzz import fuzz
 
 from identity import song_thresholds as th
 from identity.evidence import Part, Proposal, Question, Verdict
-from identity.names import TRADITIONAL, same_name, title_key
+from identity.names import TRADITIONAL, same_name
 from identity.subject import Subject
+from identity.title_match import Found, NoisyTitle, find, forms, name_places, noisy_title
+from identity.title_words import canonical_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +46,46 @@ class SongView:
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """What the catalog knows of an item's words, beside the songs themselves.
+
+    Attributes:
+        names: keys of artists whose names stand in the item's title, its credited performers and its channel.
+        titles: how many titles have a word of the item's title, where that is known.
+    """
+
+    names: frozenset[str] = frozenset()
+    titles: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class TitleMatch:
-    """``equal``: equal keys, or nothing but the performer's name is left over."""
+    """``equal``: nothing of either title is left over but noise and the performers' names.
 
-    similarity: float
-    equal: bool
-    key: str
-    note: str
+    ``near``: one title is part of the other or a typo away. ``signals``: what the fitted model weighs, in 0..1.
+    """
+
+    key: str = ""
+    equal: bool = False
+    near: bool = False
+    note: str = "titles differ"
+    signals: Mapping[str, float] = field(default_factory=dict)
+    logit: float = -99.0
 
 
-def compare(subject: Subject, song: SongView) -> Proposal:
-    """The proposal that the item is a version of that song, with its parts."""
-    title = match_title(subject, song)
-    parts = [Part("title", round(min(1.0, (1 - title.similarity) * th.STRETCH), 4), th.TITLE, title.note)]
-    parts += filter(None, [_strength(title, song)])
+def compare(subject: Subject, song: SongView, context: Context = Context()) -> Proposal:  # noqa: B008
+    """The proposal that the item is a version of that song, with its parts; rivals are not considered (see `rival`)."""
+    title = match_title(subject, song, context)
+    parts = _title_parts(title, song)
     composers = _credit("composers", [n.key for n in subject.composers], song.composers, th.COMPOSERS)
     lyricists = _credit("lyricists", [n.key for n in subject.lyricists], song.lyricists, th.LYRICISTS)
     performers = _performers(subject, song)
     iswc = _iswc(subject, song)
     parts += filter(None, [composers, lyricists, performers, iswc, _duration(subject, song), _language(subject, song)])
-    logit = th.BIAS + sum(part.weight * (1 - 2 * part.distance) for part in parts)
-    probability = 1 / (1 + math.exp(-logit))
 
-    credits = [part for part in (composers, lyricists, performers) if part]
-    support = any(part.distance == 0 for part in credits)
-    contradiction = bool(composers) and composers is not None and composers.distance == 1
+    support = any(part.distance == 0 for part in (composers, lyricists, performers) if part)
+    contradiction = composers is not None and composers.distance == 1
+    probability = _probability(parts)
     if iswc is not None:
         verdict = Verdict.SAME if iswc.distance == 0 else Verdict.WEAK
     elif title.equal:
@@ -73,14 +93,12 @@ def compare(subject: Subject, song: SongView) -> Proposal:
             verdict = Verdict.REVIEW if performers and performers.distance == 0 else Verdict.WEAK
         else:
             verdict = Verdict.SAME if support and probability >= th.SAME else Verdict.REVIEW
-    elif title.similarity >= th.NEAR_SIMILARITY and not contradiction:
+    elif (title.near or probability >= th.REVIEW) and not contradiction:
         verdict = Verdict.REVIEW
     else:
         verdict = Verdict.WEAK
     if iswc is not None and iswc.distance == 0:
         probability = max(probability, th.SAME)
-    if verdict is not Verdict.SAME:
-        probability = min(probability, th.SAME - 0.001) if not support else probability
     return Proposal(
         question=Question.SONG,
         probability=round(probability, 4),
@@ -91,57 +109,147 @@ def compare(subject: Subject, song: SongView) -> Proposal:
     )
 
 
-def match_title(subject: Subject, song: SongView) -> TitleMatch:
+def settle_rivals(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """The proposals with their probabilities as exclusive answers: one of these songs, or none of them.
+
+    Odds are shared: of two songs that fit equally well none is likelier than one half. Where no credit agrees the
+    probability stays below `th.SAME`, as a title alone does not tell which song of that name it is.
+    """
+    odds = [_odds(p.probability) for p in proposals]
+    total = sum(odds)
+    settled = []
+    for proposal, own in zip(proposals, odds, strict=True):
+        others = total - own
+        parts, probability = proposal.parts, own / (1 + total)
+        if others > th.RIVALS_MENTIONED:
+            parts = (*parts, Part("rivals", 1.0, round(math.log1p(others), 4), "other songs fit as well"))
+        if any(part.name == "iswc" and part.distance == 0 for part in parts):
+            probability = max(probability, th.SAME)
+        verdict = proposal.verdict
+        if verdict is Verdict.SAME and probability < th.SAME:
+            verdict = Verdict.REVIEW
+        settled.append(
+            replace(
+                proposal, parts=parts, probability=round(probability, 4), verdict=verdict, sentence=_sentence(parts)
+            )
+        )
+    return settled
+
+
+def _odds(probability: float) -> float:
+    probability = min(probability, 1 - 1e-9)
+    return probability / (1 - probability)
+
+
+def _probability(parts: Iterable[Part]) -> float:
+    logit = _BIAS + sum(part.weight * (1 - 2 * part.distance) for part in parts)
+    return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
+
+
+# -- titles ------------------------------------------------------------------------------------------------------------
+
+
+def match_title(subject: Subject, song: SongView, context: Context = Context()) -> TitleMatch:  # noqa: B008
     """The best agreement between any reading of the item's title and any spelling of the song's."""
-    best = TitleMatch(0.0, False, "", "titles differ")
-    explained = {word for name in subject.performers for word in name.key.split()}
-    whole = title_key(subject.raw_title).split()
+    best = TitleMatch()
+    noisy = noisy_title(subject.raw_title)
+    places = _places(noisy, context.names)
+    work = noisy_title(subject.work_title) if subject.work_title else None
     for key, spelling in song.titles:
-        words = key.split()
-        for mine in (*subject.title_keys, *subject.other_keys):
-            found = _equal(subject, mine, key, spelling) if mine == key else _unequal(mine, key, spelling)
-            best = _better(best, found)
-        if not best.equal and len(key) >= th.MIN_RUN_LETTERS and _is_run(words, whole):
-            rest = set(whole) - set(words)
-            if rest and explained and rest <= explained:
-                found = TitleMatch(th.EXPLAINED_SIMILARITY, True, key, "title equal beside the performer's name")
-            else:
-                similarity = th.RUN_SIMILARITY if len(words) > 1 else _contained(words, whole)
-                found = TitleMatch(similarity, False, key, f"«{spelling}» stands in the title")
-            best = _better(best, found)
+        equal = key in subject.title_keys or canonical_words(key.split()) in _readings(subject)
+        for form in forms(spelling):
+            found = [(each, noisy, False) for each in find(noisy, form, places, context.titles)]
+            if work is not None:
+                found += [(each, work, True) for each in find(work, form, frozenset(), context.titles)]
+            for each, where, from_work in found:
+                match = _weigh(each, key, spelling, equal and each.whole, subject, from_work)
+                if where is noisy and each.exact and each.whole and not each.rest and not each.elsewhere:
+                    match = replace(match, equal=True)
+                best = _better(best, match)
+        if equal and not best.equal:
+            # Equal only in a reading of its own (a bracket alone, a work's title): as good as word by word.
+            best = _better(best, _weigh(_EQUAL, key, spelling, True, subject, True))
+        if not best.equal and not best.near and _is_near(subject, key):
+            best = replace(best, near=True, key=best.key or key)
     return best
 
 
-def _equal(subject: Subject, mine: str, key: str, spelling: str) -> TitleMatch:
-    if mine in subject.other_keys:
-        return TitleMatch(th.CONTAINED_SIMILARITY, False, key, f"«{spelling}» stands on the artist's side of the dash")
-    plain = spelling.casefold().strip() in (subject.title.casefold().strip(), (subject.work_title or "").casefold())
-    return TitleMatch(1.0, True, key, "title equal" if plain else "title equal after transliteration and folding")
+_EQUAL = Found(coverage=1.0, exact=True, rest=0.0, elsewhere=0.0, strength=0.5)
 
 
-def _unequal(mine: str, key: str, spelling: str) -> TitleMatch:
-    similarity = fuzz.ratio(mine, key) / 100
-    note = f"title like «{spelling}» ({similarity:.2f})"
-    one, other = sorted((mine.split(), key.split()), key=len)
-    if len(" ".join(one)) >= th.MIN_RUN_LETTERS and _is_run(one, other):
-        contained = _contained(one, other)
-        if contained > similarity:
-            return TitleMatch(contained, False, key, f"one title contains the other («{spelling}»)")
-    # An edit in a short title makes another word; equality is for `_equal` alone.
-    return TitleMatch(min(similarity, 0.99), False, key, note)
+def _readings(subject: Subject) -> list[list[str]]:
+    return [canonical_words(key.split()) for key in subject.title_keys]
 
 
-def _contained(part: Sequence[str], whole: Sequence[str]) -> float:
-    """Similarity of a title that is part of another: the more of it, the better; one of many words says little."""
-    share = len(" ".join(part)) / max(1, len(" ".join(whole)))
-    return th.CONTAINED_SIMILARITY if len(part) > 1 or share >= 0.4 else 0.6 + share / 2
+def _places(noisy: NoisyTitle, names: Collection[str]) -> frozenset[int]:
+    """The words of known names; a name of one word only where it is all that a segment says."""
+    several = [canonical_words(name.split()) for name in sorted(names)]
+    places = set(name_places(noisy, [name for name in several if len(name) > 1]))
+    single = {name[0] for name in several if len(name) == 1}
+    for number in range(len(noisy.segments)):
+        words = [(place, word) for place, word in enumerate(noisy.words) if word.segment == number]
+        telling = [(place, word) for place, word in words if not word.noise]
+        if len(telling) == 1 and telling[0][1].text in single:
+            places.add(telling[0][0])
+    return frozenset(places)
+
+
+def _weigh(found: Found, key: str, spelling: str, equal: bool, subject: Subject, from_work: bool) -> TitleMatch:
+    signals = signals_of(found)
+    logit = sum(th.WEIGHTS[name] * value for name, value in signals.items())
+    if equal:
+        plain = spelling.casefold().strip() in (subject.title.casefold().strip(), (subject.work_title or "").casefold())
+        note = "title equal" if plain else "title equal after transliteration and folding"
+    elif found.exact and found.whole:
+        note = f"«{spelling}» stands in the title"
+    elif found.exact:
+        note = f"a part of «{spelling}» stands in the title"
+    elif found.reordered:
+        note = f"the words of «{spelling}» stand in the title in another order"
+    else:
+        note = f"title like «{spelling}» ({found.coverage:.2f})"
+    near = found.coverage >= th.NEAR_COVERAGE and found.rest <= th.NEAR_REST
+    return TitleMatch(key, equal, near, note, signals, logit)
+
+
+def signals_of(found: Found) -> dict[str, float]:
+    """What the fitted model weighs: see `song_thresholds.WEIGHTS`."""
+    return {
+        "coverage": found.coverage,
+        "full": float(found.coverage > 0.999),
+        "exact": float(found.exact),
+        "whole": float(found.whole),
+        "reordered": float(found.reordered),
+        "rest": found.rest,
+        "alone": float(found.rest == 0),
+        "elsewhere": found.elsewhere,
+        "strength": found.strength * found.coverage,
+        "names": found.names,
+        "bracketed": float(found.bracketed),
+        "first": float(found.first),
+        "quoted": float(found.quoted),
+        "after_name_word": float(found.after_name_word),
+        "only_noise": float(found.only_noise),
+    }
+
+
+def _is_near(subject: Subject, key: str) -> bool:
+    """Whether one title is part of the other, and not a small part: «Калинка» and «Калинка-малинка»."""
+    for mine in subject.title_keys:
+        one, other = sorted((mine.split(), key.split()), key=len)
+        if len(" ".join(one)) >= th.MIN_RUN_LETTERS and _is_run(one, other):
+            share = len(" ".join(one)) / max(1, len(" ".join(other)))
+            if len(one) > 1 or share >= th.NEAR_SHARE:
+                return True
+    return False
 
 
 def _better(one: TitleMatch, other: TitleMatch) -> TitleMatch:
     def order(match: TitleMatch) -> tuple[bool, float, str]:
-        return (match.equal, match.similarity, match.key)
+        return (match.equal, match.logit, match.key)
 
-    return max(one, other, key=order)
+    best = max(one, other, key=order)
+    return replace(best, near=True) if (one.near or other.near) and not best.near else best
 
 
 def _is_run(part: Sequence[str], whole: Sequence[str]) -> bool:
@@ -150,19 +258,51 @@ def _is_run(part: Sequence[str], whole: Sequence[str]) -> bool:
     return 0 < size < len(whole) and any(list(whole[i : i + size]) == list(part) for i in range(len(whole) - size + 1))
 
 
-def _strength(title: TitleMatch, song: SongView) -> Part | None:
-    if not title.key:
-        return None
-    words = title.key.split()
-    common = min(1.0, (song.same_title - 1) / (th.COMMON_SONGS - 1))
-    if len(words) == 1:
-        base, note = (0.7, "one short word") if len(title.key) <= th.SHORT_TITLE else (0.5, "one word")
-    else:
-        base, note = max(0.0, 0.5 - 0.15 * (len(words) - 1)), f"{len(words)} words"
-    if song.same_title > 1:
-        note += f", {song.same_title} songs have this title"
-    return Part("title_strength", round(max(base, common), 4), th.STRENGTH, note)
+_GROUPS = (
+    ("title", ("coverage", "full", "exact", "whole", "reordered")),
+    ("unexplained", ("rest", "alone", "elsewhere")),
+    ("title_strength", ("strength", "only_noise")),
+    ("place", ("names", "bracketed", "first", "quoted", "after_name_word")),
+)
+_BIAS = th.BIAS + sum(th.WEIGHTS[member] for _, members in _GROUPS for member in members) / 2
+"""With every group centred, as `_title_parts` does."""
+_NOTES = {
+    "names": "the words are a performer's name",
+    "bracketed": "it stands in brackets",
+    "first": "it stands before the dash",
+    "quoted": "it stands in quotation marks",
+    "after_name_word": "it follows «by», «from» or the like",
+}
 
+
+def _title_parts(title: TitleMatch, song: SongView) -> list[Part]:
+    """The fitted signals in groups; what a group adds is centred between the least and the most that it can."""
+    parts = []
+    for name, members in _GROUPS:
+        weights = [th.WEIGHTS[member] for member in members]
+        most, least = sum(w for w in weights if w > 0), sum(w for w in weights if w < 0)
+        added = sum(th.WEIGHTS[member] * title.signals.get(member, 0.0) for member in members)
+        weight = (most - least) / 2
+        distance = min(1.0, max(0.0, (most - added) / (most - least))) if weight else 0.5
+        parts.append(Part(name, round(distance, 4), round(weight, 4), _note(name, title, song)))
+    return parts
+
+
+def _note(group: str, title: TitleMatch, song: SongView) -> str:
+    if group == "title":
+        return title.note
+    if group == "unexplained":
+        rest = title.signals.get("rest", 1.0)
+        return f"{rest:.0%} of the words beside it are unexplained" if rest else "nothing beside it is unexplained"
+    if group == "title_strength":
+        count = len(title.key.split())
+        note = "one word" if count == 1 else f"{count} words"
+        return f"{note}, {song.same_title} songs have this title" if song.same_title > 1 else note
+    told = [_NOTES[name] for name in _NOTES if title.signals.get(name, 0.0) >= 0.5]
+    return ", ".join(told) or "it stands where titles stand"
+
+
+# -- credits and the rest ----------------------------------------------------------------------------------------------
 
 def _credit(name: str, mine: Sequence[str], theirs: Sequence[frozenset[str]], weight: float) -> Part | None:
     """Agreement of credits; None where a side has none."""
@@ -230,6 +370,8 @@ def _language(subject: Subject, song: SongView) -> Part | None:
 def _sentence(parts: Sequence[Part]) -> str:
     """The notes of the parts that matter, most telling kinds first."""
     telling = [part.note for part in parts if part.name in ("title", "composers", "lyricists", "performers", "iswc")]
-    telling += [part.note for part in parts if part.name == "title_strength" and part.distance > 0.5]
+    telling += [part.note for part in parts if part.name == "unexplained" and part.distance > 0.6]
+    telling += [part.note for part in parts if part.name == "title_strength" and "songs have" in part.note]
     telling += [part.note for part in parts if part.name in ("duration", "language") and part.distance > 0.6]
+    telling += [part.note for part in parts if part.name == "rivals"]
     return ", ".join(dict.fromkeys(telling))

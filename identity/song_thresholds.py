@@ -24,53 +24,63 @@ MAX_RUN = 10
 """Longest run of words looked up: longer titles are found by equality or similarity."""
 MIN_RUN_LETTERS = 4
 """Shortest title that is looked for inside a longer one."""
+WORD_PROBES = 48
+"""Words of a noisy title, their other spellings included, that are looked up in the index of titles' words."""
+WORD_TITLES = 300
+"""Titles of one word that are looked at; a word that more titles have does not tell which song it is."""
+WORD_LIMIT = 60
+"""Songs that share the most telling words, best first."""
+ARTIST_WORDS = 6
+"""Longest run of words that is looked up as an artist's name."""
 
-# -- weights ---------------------------------------------------------------------------------------------------------
+# -- weights of names, fitted ------------------------------------------------------------------------------------------
 
-BIAS = -2.5
-"""What blocking finds is more often another song."""
-TITLE = 4.0
-"""With `BIAS`: an equal title of ordinary strength alone gives 0.82, which is for review."""
-STRETCH = 3.0
-"""A title's distance is its dissimilarity times this: two thirds alike is not alike."""
-CONTAINED_SIMILARITY = 0.85
-"""All words of one title stand in the other: «Калинка» and «Калинка-малинка» may be two names of one song."""
-RUN_SIMILARITY = 0.93
-"""A title of at least two words stands in a noisy one as it is; the rest may be anything. On the tuning half of the
-video pairs nearly all such are the song."""
-EXPLAINED_SIMILARITY = 0.97
-"""The rest of the longer title is its performer's name: nothing is left over."""
-STRENGTH = 1.0
-"""Several songs with the title, or a single short word, weaken it; a long title of its own strengthens it."""
-COMPOSERS = 3.5
+BIAS = -4.0
+WEIGHTS: dict[str, float] = {
+    "coverage": 3.0,
+    "full": 1.0,
+    "exact": 0.5,
+    "whole": 1.0,
+    "reordered": -1.0,
+    "rest": -3.0,
+    "alone": 1.0,
+    "elsewhere": -1.0,
+    "strength": 3.0,
+    "names": -2.0,
+    "bracketed": -1.0,
+    "first": -0.5,
+    "quoted": 0.5,
+    "after_name_word": -1.0,
+    "only_noise": -2.0,
+}
+PERFORMERS = 3.0
+"""The performer has recorded that song already."""
+
+# -- weights of credits, set by judgement ------------------------------------------------------------------------------
+
+COMPOSERS = 6.0
 LYRICISTS = 2.5
 TRADITIONAL = 1.5
 """Both are "traditional": less than one composer in common, as most folk songs are."""
-PERFORMERS = 3.0
-"""The performer has recorded that song already."""
 OWN_SONG = 2.0
 """The performer wrote that song."""
 ISWC = 8.0
 """The identifier of compositions: decisive either way."""
 DURATION = 0.4
 LANGUAGE = 0.4
-
-# -- distances ---------------------------------------------------------------------------------------------------------
-
 ARRANGED = 0.75
 """One side names the people and the other a composer: arrangers are often credited so; half a contradiction."""
-COMMON_SONGS = 4
-"""A title that so many songs have is as weak as it gets."""
-SHORT_TITLE = 6
-"""Letters of a single-word title at or below which it is weak ("Rain", «Дом»)."""
 
 # -- verdicts ----------------------------------------------------------------------------------------------------------
 
 SAME = 0.90
-"""With an equal title and an agreeing credit only. Equal title, one common word, both traditional: 0.95."""
-NEAR_SIMILARITY = 0.80
-"""Similar titles from here on are shown to a moderator."""
-MIN_PROBABILITY = 0.02
+REVIEW = 0.30
+NEAR_COVERAGE = 0.85
+NEAR_REST = 0.2
+NEAR_SHARE = 0.4
+RIVALS_MENTIONED = 0.25
+"""Odds of other songs from which on they are mentioned."""
+MIN_PROBABILITY = 0.005
 """Below it a song is not mentioned, unless its title is equal."""
 
 # -- recordings by metadata --------------------------------------------------------------------------------------------

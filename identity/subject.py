@@ -46,6 +46,8 @@ class Subject:
         duration_s: seconds.
         identifiers: as given, e.g. ``iswc``, ``isrc``.
         metadata_key: see `names.metadata_key`; guests do not count.
+        credited: keys of the performers whom the source itself names, beside those read from the title.
+        channel: whose channel it is, where the source has channels.
         missing: which of ``title``, ``performer``, ``duration`` are missing; ``complete``: none is.
     """
 
@@ -63,6 +65,8 @@ class Subject:
     duration_s: float | None = None
     identifiers: Mapping[str, str] = field(default_factory=dict)
     metadata_key: str = ""
+    credited: tuple[str, ...] = ()
+    channel: str = ""
     missing: tuple[str, ...] = ()
 
     @property
@@ -83,6 +87,8 @@ def subject_from_item(item: Mapping[str, Any]) -> Subject:
     performers = _names(name for role, name in credited if role in PERFORMER_ROLES)
     composers = _names(name for role, name in credited if role in COMPOSER_ROLES)
     lyricists = _names(name for role, name in credited if role in LYRICIST_ROLES)
+
+    credited_keys = tuple(name.key for name in performers if not name.traditional)
 
     known = (*performers, *composers, *lyricists)
     parsed = parse_title(raw_title, [name.name for name in known])
@@ -132,6 +138,8 @@ def subject_from_item(item: Mapping[str, Any]) -> Subject:
         duration_s=duration,
         identifiers={str(k): str(v) for k, v in (item.get("identifiers") or {}).items()},
         metadata_key=metadata_key(title, [performer.name for performer in performers], duration),
+        credited=credited_keys,
+        channel=next((name for role, name in credited if role == "channel"), ""),
         missing=tuple(missing),
     )
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from identity.names import artist_key, fold
+from identity.names import artist_key, fold, skeleton
+from identity.title_words import canonical
 
 MAX_TITLE_LENGTH = 512
 """Characters of a raw title that are read."""
@@ -182,6 +183,42 @@ _AFTER_LIVE = frozenset(
     )
 ) | {""}
 _EDGE = " \t-–—−―|:;,.~/•·*_#"
+
+
+NOISE_KEYS = frozenset(part for word in (*_NOISE, *_KINDS) for key in word.split() for part in canonical(skeleton(key)))
+"""Canonical words that describe a recording or its file; where they are not the song's, they explain themselves."""
+_RUN_TOGETHER = re.compile(r"(?<=[a-zà-ÿа-яё])(?=[A-ZÀ-ÞА-ЯЁ][a-zà-ÿа-яё])")
+_LONG_TOKEN = 16
+
+
+def segments_of(raw: str) -> list[tuple[str, bool, bool]]:
+    """The parts of a raw title in order, as ``(text, in brackets, in quotation marks)``; nothing is left out.
+
+    Words run together ("ArtistNameSongTitle") are told apart by their capitals.
+    """
+    text = _EXTENSION.sub("", _clean(raw))
+    if match := _TRACK_NUMBER.match(text):
+        text = text[match.end() :]
+    tokens = text.split(" ")
+    text = " ".join(_RUN_TOGETHER.sub(" ", token) if len(token) >= _LONG_TOKEN else token for token in tokens)
+    found: list[tuple[str, bool, bool]] = []
+
+    def plain(part: str) -> None:
+        for piece in _SEPARATOR.split(part):
+            start = 0
+            for match in _QUOTED.finditer(piece):
+                found.append((piece[start : match.start()], False, False))
+                found.append((match.group(), False, True))
+                start = match.end()
+            found.append((piece[start:], False, False))
+
+    start = 0
+    for match in _FLAT_GROUP.finditer(text):
+        plain(text[start : match.start()])
+        found.append((match.group(), True, False))
+        start = match.end()
+    plain(text[start:])
+    return [part for part in found if part[0].strip()]
 
 
 def parse_title(raw: str, known_artists: Sequence[str] = ()) -> ParsedTitle:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, Text, UniqueConstraint, func, text
-from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from catalog.models.base import Base, Keyed, Timestamped
@@ -95,12 +95,17 @@ class SongTitle(Keyed, Base):
     song_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("songs.id", ondelete="CASCADE"))
     title: Mapped[str] = mapped_column(Text)
     key: Mapped[str] = mapped_column(Text)
+    words: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), Computed("string_to_array(key, ' ')", persisted=True), deferred=True
+    )
+    """The key's words, by which titles are found that a noisy title names in part."""
     song: Mapped[Song] = relationship(back_populates="titles")
 
     __table_args__ = (
         UniqueConstraint("song_id", "title"),
         Index("ix_song_titles_key", "key"),
         Index("ix_song_titles_key_trgm", "key", postgresql_using="gin", postgresql_ops={"key": "gin_trgm_ops"}),
+        Index("ix_song_titles_words", "words", postgresql_using="gin"),
     )
 
 

@@ -1,0 +1,297 @@
+"""Where a song's title stands in a noisy one, and how much of both that explains. Pure.
+
+The words of the song's title are aligned in order with those of the noisy title (Needleman and Wunsch's dynamic
+programme, free at both ends of the noisy title), typos and words written together included; words that many titles
+have count less. Every number here is a share in 0..1; `identity.song_score` weighs them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from identity.names import BRACKETS, title_words
+from identity.title_words import JOINED, canonical_words, likeness, weight
+from identity.titles import NOISE_KEYS, segments_of
+
+MAX_TITLE_WORDS = 48
+"""Words of a noisy title that are looked at."""
+MAX_FORM_WORDS = 20
+"""Words of a song's title that are looked at."""
+MAX_FORMS = 6
+"""Readings of one spelling: whole, without brackets, the brackets, the sides of a slash."""
+
+_MISSING = 0.6
+"""What a word of the song's title costs that is not in the noisy one, in its weight."""
+_EXTRA = 0.35
+"""What a word costs that stands between the title's words, in its weight."""
+_JOIN = 0.95
+"""Likeness of words that agree when they are written together."""
+_FULL_WEIGHT = 6.0
+"""A title of this weight (six words that no other title has) is as telling as it gets."""
+_SLASH = re.compile(r"\s*/\s*|\s+-\s+|\s*;\s+")
+_PART = re.compile(r",?\s+(?:pts?|parts?|no|nos)\.?\s+[\divx]+(?:\s?[-–&/,]\s?[\divx]+)*$", re.IGNORECASE)
+_MEDLEY = re.compile(r"^(?:medley|попурри)\s*:?\s+", re.IGNORECASE)
+_BEFORE_NAMES = frozenset({"by", "from", "feat", "ft", "featuring", "iz", "ot", "ispolniaet", "album", "albom"})
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a noisy title. ``segment``: its place between separators, brackets and quotation marks."""
+
+    text: str
+    segment: int
+    noise: bool
+    after_name_word: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """``plain``: neither in brackets nor quoted; ``place``: among the plain ones, counted from 0."""
+
+    bracketed: bool
+    quoted: bool
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoisyTitle:
+    """A raw title, ready for alignment."""
+
+    words: tuple[Word, ...]
+    segments: tuple[Segment, ...]
+    texts: tuple[str, ...]
+    plain: int
+    """How many plain segments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A reading of a song's title. ``dropped``: whether parts of it were left out (brackets, a side of a slash)."""
+
+    words: tuple[str, ...]
+    dropped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How a song's title stands in a noisy title.
+
+    Attributes:
+        coverage: share of the song's title that was found, by weight, likeness included.
+        exact: all of it, word by word, one after the other.
+        whole: nothing of the song's title was left out.
+        rest: weight of unexplained words in the segments it was found in, beside its own.
+        elsewhere: weight of unexplained words in other segments, as a share that saturates.
+        strength: how telling the found words are.
+        names: share of the found words that belong to names of performers.
+        bracketed, first, quoted, after_name_word: where it stands.
+        reordered: found only in another order of words.
+        only_noise: all the found words are words like "live" or a year.
+    """
+
+    coverage: float = 0.0
+    exact: bool = False
+    whole: bool = True
+    rest: float = 1.0
+    elsewhere: float = 1.0
+    strength: float = 0.0
+    names: float = 0.0
+    bracketed: bool = False
+    first: bool = False
+    quoted: bool = False
+    after_name_word: bool = False
+    reordered: bool = False
+    only_noise: bool = False
+    words: tuple[str, ...] = field(default=(), compare=False)
+
+
+@lru_cache(maxsize=1024)
+def noisy_title(raw: str) -> NoisyTitle:
+    """Takes a raw title into words with their places."""
+    words: list[Word] = []
+    segments: list[Segment] = []
+    plain = 0
+    for text, bracketed, quoted in segments_of(raw):
+        keys = title_words(text)
+        if not keys:
+            continue
+        place = plain if not bracketed else -1
+        plain += not bracketed
+        number = len(segments)
+        segments.append(Segment(bracketed, quoted, place))
+        before = ""
+        for word in canonical_words(keys):
+            noise = word in NOISE_KEYS or (len(word) == 4 and word.isdigit() and word[:2] in ("19", "20"))
+            words.append(Word(word, number, noise, before in _BEFORE_NAMES))
+            before = word
+        if len(words) >= MAX_TITLE_WORDS:
+            break
+    words = words[:MAX_TITLE_WORDS]
+    return NoisyTitle(tuple(words), tuple(segments), tuple(word.text for word in words), plain)
+
+
+@lru_cache(maxsize=65_536)
+def forms(title: str) -> tuple[Form, ...]:
+    """The readings of a song's title, the whole first."""
+    whole = tuple(canonical_words(title_words(title)))[:MAX_FORM_WORDS]
+    found = {whole: False}
+    shorter = [BRACKETS.sub(" ", title), *(outer or inner for outer, inner in BRACKETS.findall(title))]
+    shorter += [_PART.sub("", title), _MEDLEY.sub("", title)]
+    sides = _SLASH.split(title)
+    if 1 < len(sides) <= 4:
+        shorter += sides
+    for place, reading in enumerate(shorter):
+        words = tuple(canonical_words(title_words(reading)))[:MAX_FORM_WORDS]
+        # A single word in brackets or beside a slash is no title by itself.
+        if words and (len(words) > 1 or place == 0) and len(found) < MAX_FORMS:
+            found.setdefault(words, True)
+    return tuple(Form(words, dropped) for words, dropped in found.items() if words)
+
+
+def name_places(noisy: NoisyTitle, names: Iterable[Sequence[str]]) -> frozenset[int]:
+    """Which words of the title belong to these names (each as canonical words)."""
+    places: set[int] = set()
+    texts = noisy.texts
+    for name in names:
+        size = len(name)
+        for start in range(len(texts) - size + 1) if size else ():
+            if texts[start : start + size] == tuple(name):
+                places.update(range(start, start + size))
+    return frozenset(places)
+
+
+def find(noisy: NoisyTitle, form: Form, names: Collection[int], titles: Mapping[str, int]) -> list[Found]:
+    """The ways in which a form stands in the title: where it stands word by word, else the best alignment.
+
+    ``names``: see `name_places`; ``titles``: how many titles have a word.
+    """
+    weights = [weight(word, titles) for word in form.words]
+    size = len(form.words)
+    runs = [
+        {start + place: place for place in range(size)}
+        for start in range(len(noisy.texts) - size + 1)
+        if noisy.texts[start : start + size] == form.words
+    ]
+    if runs:
+        return [_describe(noisy, form, weights, run, [1.0] * size, names, titles, exact=True) for run in runs]
+    best = {word: max((likeness(word, text) for text in noisy.texts), default=0.0) for word in form.words}
+    total = sum(weights)
+    bag = sum(w * best[word] for w, word in zip(weights, form.words, strict=True)) / total
+    used, likenesses = _align(noisy, form, weights, titles) if bag or _may_join(noisy, form) else ({}, [])
+    aligned = sum(w * each for w, each in zip(weights, likenesses, strict=False)) / total
+    found = []
+    if used:
+        found.append(_describe(noisy, form, weights, used, likenesses, names, titles))
+    if bag > aligned + 0.05 and bag > 0.6:
+        places, each = _bag(noisy, form)
+        found.append(_describe(noisy, form, weights, places, each, names, titles, reordered=True))
+    return found
+
+
+def _may_join(noisy: NoisyTitle, form: Form) -> bool:
+    return any(len(word) > 5 for word in form.words) or any(len(text) > 5 for text in noisy.texts)
+
+
+def _align(
+    noisy: NoisyTitle, form: Form, weights: Sequence[float], titles: Mapping[str, int]
+) -> tuple[dict[int, int], list[float]]:
+    """The best alignment in order: (place in the noisy title → place in the form, likeness of each form word)."""
+    texts, words = noisy.texts, form.words
+    rows, columns = len(words), len(texts)
+    extra = [_EXTRA * (0.1 if word.noise else weight(word.text, titles)) for word in noisy.words]
+    score = [[0.0] * (columns + 1)]
+    step: list[list[tuple[int, int, float]]] = [[(0, 0, 0.0)] * (columns + 1)]
+    for i in range(1, rows + 1):
+        row, steps = [score[i - 1][0] - _MISSING * weights[i - 1]], [(1, 0, 0.0)]
+        for j in range(1, columns + 1):
+            value, move = score[i - 1][j] - _MISSING * weights[i - 1], (1, 0, 0.0)
+            if i < rows and row[j - 1] - extra[j - 1] > value:
+                value, move = row[j - 1] - extra[j - 1], (0, 1, 0.0)
+            like = likeness(words[i - 1], texts[j - 1])
+            if like and score[i - 1][j - 1] + weights[i - 1] * like > value:
+                value, move = score[i - 1][j - 1] + weights[i - 1] * like, (1, 1, like)
+            for count in range(2, JOINED + 1):
+                if j >= count and len(words[i - 1]) > 4 and "".join(texts[j - count : j]) == words[i - 1]:
+                    joined = score[i - 1][j - count] + weights[i - 1] * _JOIN
+                    if joined > value:
+                        value, move = joined, (1, count, _JOIN)
+                if i >= count and len(texts[j - 1]) > 4 and "".join(words[i - count : i]) == texts[j - 1]:
+                    joined = score[i - count][j - 1] + sum(weights[i - count : i]) * _JOIN
+                    if joined > value:
+                        value, move = joined, (count, 1, _JOIN)
+            row.append(value)
+            steps.append(move)
+        score.append(row)
+        step.append(steps)
+    j = max(range(columns + 1), key=lambda place: (score[rows][place], -place))
+    i = rows
+    used: dict[int, int] = {}
+    likenesses = [0.0] * rows
+    while i > 0:
+        down, left, like = step[i][j]
+        if like:
+            for place in range(i - down, i):
+                likenesses[place] = like
+            for place in range(j - left, j):
+                used[place] = i - 1
+        i, j = i - down, j - left
+    return used, likenesses
+
+
+def _bag(noisy: NoisyTitle, form: Form) -> tuple[dict[int, int], list[float]]:
+    """Each word of the form with its likest word of the title, whatever the order."""
+    used: dict[int, int] = {}
+    likenesses = []
+    for number, word in enumerate(form.words):
+        free = [(likeness(word, text), -place) for place, text in enumerate(noisy.texts) if place not in used]
+        like, place = max(free, default=(0.0, 0))
+        likenesses.append(like)
+        if like:
+            used[-place] = number
+    return used, likenesses
+
+
+def _describe(
+    noisy: NoisyTitle,
+    form: Form,
+    weights: Sequence[float],
+    used: Mapping[int, int],
+    likenesses: Sequence[float],
+    names: Collection[int],
+    titles: Mapping[str, int],
+    *,
+    exact: bool = False,
+    reordered: bool = False,
+) -> Found:
+    touched = {noisy.words[place].segment for place in used}
+    rest = elsewhere = 0.0
+    for place, word in enumerate(noisy.words):
+        if place in used or word.noise or place in names:
+            continue
+        if word.segment in touched:
+            rest += weight(word.text, titles)
+        else:
+            elsewhere += weight(word.text, titles)
+    found_weight = sum(w * like for w, like in zip(weights, likenesses, strict=True))
+    segments = [noisy.segments[number] for number in touched]
+    places = sorted(used)
+    return Found(
+        coverage=found_weight / sum(weights),
+        exact=exact,
+        whole=not form.dropped,
+        rest=rest / (rest + found_weight) if rest else 0.0,
+        elsewhere=elsewhere / (elsewhere + 3.0),
+        strength=min(1.0, math.log1p(found_weight) / math.log1p(_FULL_WEIGHT)),
+        names=sum(place in names for place in places) / max(1, len(places)),
+        bracketed=all(segment.bracketed for segment in segments),
+        first=noisy.plain > 1 and all(segment.place == 0 for segment in segments),
+        quoted=any(segment.quoted for segment in segments),
+        after_name_word=bool(places) and noisy.words[places[0]].after_name_word,
+        reordered=reordered,
+        only_noise=all(noisy.words[place].noise for place in places),
+        words=form.words,
+    )

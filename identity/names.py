@@ -11,6 +11,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from anyascii import anyascii
 
@@ -21,6 +22,8 @@ TRADITIONAL = "*traditional*"
 """The key of "nobody in particular, the people": it cannot be the key of a name."""
 
 _HACEK = str.maketrans({"š": "sh", "č": "ch", "ž": "zh"})
+# Spacing accents and primes that stand for an apostrophe; NFKC would make a space and an accent of the first.
+_APOSTROPHES = str.maketrans(dict.fromkeys("´΄ʹʼʽˈ′‵＇", "'"))
 _SILENT = re.compile(r"['`\"]")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 _CYRILLIC = re.compile(r"[\u0400-\u052f]")
@@ -97,11 +100,12 @@ def fold(text: str) -> str:
     NFKC, case folding, ё as е, any script transliterated (anyascii), diacritics, apostrophes and soft signs dropped,
     other punctuation a space. Idempotent. Reads the first `MAX_NAME_LENGTH` characters.
     """
-    text = unicodedata.normalize("NFKC", text[:MAX_NAME_LENGTH]).casefold().replace("ё", "е")
+    text = unicodedata.normalize("NFKC", text[:MAX_NAME_LENGTH].translate(_APOSTROPHES)).casefold().replace("ё", "е")
     ascii_text = _SILENT.sub("", anyascii(unicodedata.normalize("NFC", text))).lower()
     return _NOT_WORD.sub(" ", ascii_text).strip()
 
 
+@lru_cache(maxsize=65_536)
 def skeleton(word: str) -> str:
     """One folded word with the usual romanisation variants collapsed."""
     for pattern, replacement in _RULES:
@@ -111,7 +115,7 @@ def skeleton(word: str) -> str:
 
 def _words(text: str, *, featuring: bool) -> list[str]:
     """Skeletons of the words, with conjunctions unified and a leading or trailing article dropped."""
-    text = unicodedata.normalize("NFKC", text[:MAX_NAME_LENGTH]).casefold().strip()
+    text = unicodedata.normalize("NFKC", text[:MAX_NAME_LENGTH].translate(_APOSTROPHES)).casefold().strip()
     if featuring:
         text = _FEATURING.sub("", text)
     text = _TRAILING_ARTICLE.sub(r"\1", text)
@@ -130,9 +134,9 @@ def _bare(text: str) -> str:
     return "".join(unicodedata.normalize("NFKC", text[:MAX_NAME_LENGTH]).casefold().split())
 
 
-def title_words(text: str) -> list[str]:
+def title_words(text: str) -> tuple[str, ...]:
     """The words of a title or of a part of it, as `title_key` spells them, guests included."""
-    return _words(text, featuring=False)
+    return tuple(_words(text, featuring=False))
 
 
 def title_key(title: str) -> str:

@@ -7,33 +7,38 @@ bounded number of equally titled songs is looked at.
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select, text, union_all
+from sqlalchemy import Select, Uuid, cast, func, literal, null, select, text, union_all
 from sqlalchemy.orm import Session
 
 from catalog.models import ArtistAlias, Candidate, Song, SongCredit, SongTitle, Version, VersionCredit
 from identity import song_thresholds as th
 from identity.evidence import Part, Proposal, Question, Verdict
-from identity.names import TRADITIONAL, artist_key, neighbouring_keys, title_key
-from identity.song_score import SongView, compare, match_title, normal_iswc
+from identity.names import TRADITIONAL, artist_key, neighbouring_keys, title_key, title_words
+from identity.song_score import Context, SongView, compare, normal_iswc, settle_rivals
 from identity.subject import COMPOSER_ROLES, LYRICIST_ROLES, Subject
+from identity.title_words import probes
+from identity.titles import segments_of
 
 
 def propose(session: Session, subject: Subject, *, limit: int = 10) -> list[Proposal]:
     """Songs of which the subject may be a version, best first, at most ``limit``.
 
-    ``same`` needs an equal title and an agreeing credit or identifier, and that no other song fits as well; an equal
-    title alone is for ``review``; contradicting composers make it ``weak``.
+    Probabilities are of exclusive answers: one of these songs, or none. ``same`` needs an equal title and an agreeing
+    credit or identifier, and that no other song fits as well; an equal title alone is for ``review``; contradicting
+    composers make it ``weak``.
     """
     if not subject.title_keys and not subject.identifiers.get("iswc"):
         return []
-    ids = _block(session, subject)
-    proposals = [compare(subject, song) for song in _load(session, subject, ids)]
+    blocked = _block(session, subject)
+    songs = _load(session, subject, blocked)
+    proposals = settle_rivals([compare(subject, song, blocked.context) for song in songs])
     proposals = _unique([p for p in proposals if p.probability >= th.MIN_PROBABILITY or p.parts[0].distance == 0])
     order = {Verdict.SAME: 0, Verdict.REVIEW: 1, Verdict.WEAK: 2}
     return sorted(proposals, key=lambda p: (order[p.verdict], -p.probability, str(p.song_id)))[:limit]
@@ -56,27 +61,56 @@ def _unique(proposals: list[Proposal]) -> list[Proposal]:
 # -- blocking ----------------------------------------------------------------------------------------------------------
 
 
-def _block(session: Session, subject: Subject) -> list[uuid.UUID]:
-    """Ids of the songs worth comparing, sorted."""
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """``song_ids``: worth comparing, sorted; ``artists``: names of artists of the catalog in the title, by key."""
+
+    song_ids: list[uuid.UUID]
+    artists: dict[str, str] = field(default_factory=dict)
+    context: Context = field(default_factory=Context)
+
+
+_ARTISTS = -1
+_CAPITAL = re.compile(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])")
+
+
+def _block(session: Session, subject: Subject) -> Blocked:
+    """The songs worth comparing, by equal keys, runs of words, similar keys and telling words; in two statements."""
     exact = {*subject.title_keys, *subject.other_keys}
-    runs = set(_runs(title_key(subject.raw_title))) - exact
-    words = {run for run in runs if " " not in run}
-    found: set[uuid.UUID] = set()
+    words = [word for part, _ in segments_of(subject.raw_title) for word in title_words(part)][: th.MAX_WORDS]
+    runs = {*_runs(title_key(subject.raw_title)), *_runs(" ".join(words))} - exact
+    single = {run for run in runs if " " not in run}
     # Apart, so that the many songs of a common word cannot crowd out the one that is meant; but in one statement.
     blocks = [
         (sorted(keys), limit)
-        for keys, limit in ((exact, th.EQUAL_LIMIT), (runs - words, th.RUN_LIMIT), (words, th.RUN_LIMIT))
+        for keys, limit in ((exact, th.EQUAL_LIMIT), (runs - single, th.RUN_LIMIT), (single, th.RUN_LIMIT))
         if keys
     ]
-    if blocks:
-        titled = [_titled(number, keys, limit) for number, (keys, limit) in enumerate(blocks)]
-        rows = session.execute(titled[0] if len(titled) == 1 else union_all(*titled)).all()
-        found.update(row[1] for row in rows)
-        for number, (keys, limit) in enumerate(blocks):
-            if sum(row[0] == number for row in rows) == limit:
-                found.update(_sharing_artists(session, subject, keys))
-    if subject.title_keys:
-        found.update(_near(session, subject.title_keys[0]))
+    # The threshold stands until the end of the transaction.
+    first = [
+        select(
+            literal(_ARTISTS - 1),
+            cast(null(), Uuid),
+            func.set_config("pg_trgm.similarity_threshold", str(th.NEAR_TRIGRAM), True),
+            null(),
+        )
+    ]
+    first += [_titled(number, keys, limit) for number, (keys, limit) in enumerate(blocks)]
+    names = _artist_runs(subject, words)
+    if names:
+        first.append(
+            select(literal(_ARTISTS), ArtistAlias.artist_id, ArtistAlias.key, ArtistAlias.name).where(
+                ArtistAlias.key.in_(names)
+            )
+        )
+    rows = session.execute(union_all(*first)).all()
+    found = {row[1] for row in rows if row[0] >= 0}
+    artists: dict[str, str] = {row[2]: row[3] for row in rows if row[0] == _ARTISTS}
+    for number, (keys, limit) in enumerate(blocks):
+        if sum(row[0] == number for row in rows) == limit:
+            found.update(_sharing_artists(session, subject, artists, keys))
+    near, titles = _near(session, subject, words)
+    found |= near
     if iswc := normal_iswc(subject.identifiers.get("iswc")):
         plain = func.upper(func.regexp_replace(Song.identifiers["iswc"].astext, "[^0-9A-Za-z]", "", "g"))
         found.update(
@@ -84,7 +118,7 @@ def _block(session: Session, subject: Subject) -> list[uuid.UUID]:
                 select(Song.id).where(Song.identifiers.has_key("iswc"), plain == iswc, Song.deleted_at.is_(None))
             )
         )
-    return sorted(found)
+    return Blocked(sorted(found), artists, Context(frozenset((*subject.credited, *artists)), titles))
 
 
 def _titled(number: int, keys: Sequence[str], limit: int) -> Select[Any]:
@@ -98,7 +132,7 @@ def _titled(number: int, keys: Sequence[str], limit: int) -> Select[Any]:
         .limit(limit)
         .subquery()
     )
-    return select(literal(number), found.c.song_id)
+    return select(literal(number), found.c.song_id, null(), null())
 
 
 def _runs(key: str) -> list[str]:
@@ -112,23 +146,65 @@ def _runs(key: str) -> list[str]:
     return [run for run in runs if len(run) >= th.MIN_RUN_LETTERS]
 
 
-def _near(session: Session, key: str) -> Sequence[uuid.UUID]:
-    """Songs whose key is similar, by trigrams; their threshold stands until the end of the transaction."""
-    session.execute(select(func.set_config("pg_trgm.similarity_threshold", str(th.NEAR_TRIGRAM), True)))
-    similarity = func.max(func.similarity(SongTitle.key, key))
-    return session.scalars(
-        select(SongTitle.song_id)
-        .join(Song)
-        .where(SongTitle.key.op("%")(key), Song.deleted_at.is_(None))
-        .group_by(SongTitle.song_id)
-        .order_by(similarity.desc(), func.min(SongTitle.key), SongTitle.song_id)
-        .limit(th.NEAR_LIMIT)
+def _artist_runs(subject: Subject, words: Sequence[str]) -> list[str]:
+    """Keys under which artists may be known whose names stand in the title or in the channel's name."""
+    found = set()
+    channel = title_words(_CAPITAL.sub(" ", subject.channel))[: th.MAX_WORDS]
+    for each in (words, channel):
+        for start in range(len(each)):
+            for end in range(start + 1, min(len(each), start + th.ARTIST_WORDS) + 1):
+                found.add(artist_key(" ".join(each[start:end])))
+    return sorted(found - {TRADITIONAL, ""})
+
+
+_WORDS = text(
+    """
+    WITH hits AS MATERIALIZED (
+        SELECT w.word, h.id, h.song_id, h.size FROM unnest(CAST(:words AS text[])) AS w(word) CROSS JOIN LATERAL (
+            SELECT t.id, t.song_id, cardinality(t.words) AS size FROM song_titles t
+            WHERE t.words @> ARRAY[w.word] LIMIT :titles
+        ) h
+    ), counted AS (
+        SELECT word, count(*) AS titles FROM hits GROUP BY word
+    ), scored AS (
+        SELECT h.song_id, sum(1 / (1 + ln(c.titles))) * count(*) / min(h.size) AS told
+        FROM hits h JOIN counted c USING (word) GROUP BY h.id, h.song_id
+    ), best AS (
+        SELECT song_id FROM scored GROUP BY song_id ORDER BY max(told) DESC, song_id LIMIT :songs
+    ), near AS (
+        SELECT t.song_id FROM song_titles t WHERE t.key % :key
+        GROUP BY t.song_id ORDER BY max(similarity(t.key, :key)) DESC, min(t.key), t.song_id LIMIT :near
+    )
+    SELECT NULL, word, titles FROM counted
+    UNION ALL SELECT s.id, NULL, NULL FROM songs s
+    WHERE s.deleted_at IS NULL AND s.id IN (SELECT song_id FROM best UNION SELECT song_id FROM near)
+    """
+)
+
+
+def _near(session: Session, subject: Subject, words: Sequence[str]) -> tuple[set[uuid.UUID], dict[str, int]]:
+    """Songs that share telling words or whose key is similar, and how many titles have each of the words."""
+    looked_up = dict(probes(words, th.WORD_PROBES))
+    rows = session.execute(
+        _WORDS,
+        {
+            "words": list(looked_up),
+            "titles": th.WORD_TITLES,
+            "songs": th.WORD_LIMIT,
+            "key": subject.title_keys[0] if subject.title_keys else "",
+            "near": th.NEAR_LIMIT,
+        },
     ).all()
+    titles: Counter[str] = Counter()
+    for _, word, count in rows:
+        if word is not None:
+            titles[looked_up[word]] += count
+    return {row[0] for row in rows if row[0] is not None}, titles
 
 
-def _sharing_artists(session: Session, subject: Subject, keys: Sequence[str]) -> set[uuid.UUID]:
+def _sharing_artists(session: Session, subject: Subject, named: Collection[str], keys: Sequence[str]) -> set[uuid.UUID]:
     """Equally titled songs that share a performer or an author with the subject: for titles that hundreds have."""
-    artists = _artist_keys(subject)
+    artists = sorted({*_artist_keys(subject), *named})
     if not artists:
         return set()
     titled = (
@@ -159,54 +235,48 @@ def _artist_keys(subject: Subject) -> list[str]:
 # -- loading -----------------------------------------------------------------------------------------------------------
 
 
-def _load(session: Session, subject: Subject, ids: Collection[uuid.UUID]) -> list[SongView]:
-    """The songs with what comparison needs, in a fixed number of queries."""
+def _load(session: Session, subject: Subject, blocked: Blocked) -> list[SongView]:
+    """The songs with what comparison needs, in a fixed number of statements."""
+    ids = blocked.song_ids
     if not ids:
         return []
-    titles: dict[uuid.UUID, set[tuple[str, str]]] = defaultdict(set)
-    for song_id, key, title in session.execute(
-        select(SongTitle.song_id, SongTitle.key, SongTitle.title).where(SongTitle.song_id.in_(ids))
-    ):
-        titles[song_id].add((key, title))
     composers, lyricists = _authors(session, ids)
-    performers = _known_performers(session, subject, ids)
-    durations: dict[uuid.UUID, float] = {
-        song_id: float(median)
-        for song_id, median in session.execute(
-            select(Version.song_id, func.percentile_cont(0.5).within_group(Version.duration_s))
-            .where(Version.song_id.in_(ids), Version.deleted_at.is_(None), Version.duration_s.is_not(None))
-            .group_by(Version.song_id)
-        )
-    }
-    songs = [
-        SongView(
-            song_id=song.id,
-            titles=tuple(sorted(titles[song.id] | ({(title_key(song.title), song.title)} - {("", song.title)}))),
-            composers=composers.get(song.id, ()),
-            lyricists=lyricists.get(song.id, ()),
-            performers=performers.get(song.id, ()),
-            duration_s=durations.get(song.id),
-            language=song.language,
-            iswc=song.identifiers.get("iswc"),
-        )
-        for song in session.execute(
-            select(Song.id, Song.title, Song.language, Song.identifiers).where(Song.id.in_(ids)).order_by(Song.id)
-        )
-    ]
-    matched = {song.song_id: match_title(subject, song).key for song in songs}
-    counts = _commonness(session, set(matched.values()) - {""})
-    return [replace(song, same_title=max(1, counts.get(matched[song.song_id], 1))) for song in songs]
-
-
-def _commonness(session: Session, keys: Iterable[str]) -> dict[str, int]:
-    """How many songs have each key."""
-    rows = session.execute(
-        select(SongTitle.key, func.count(SongTitle.song_id.distinct()))
-        .join(Song)
-        .where(SongTitle.key.in_(sorted(keys)), Song.deleted_at.is_(None))
-        .group_by(SongTitle.key)
+    performers = _known_performers(session, subject, blocked)
+    spellings = (
+        select(func.json_agg(func.json_build_array(SongTitle.key, SongTitle.title)))
+        .where(SongTitle.song_id == Song.id)
+        .scalar_subquery()
     )
-    return {key: count for key, count in rows}  # noqa: C416 - rows are not pairs to the type checker
+    duration = (
+        select(func.percentile_cont(0.5).within_group(Version.duration_s))
+        .where(Version.song_id == Song.id, Version.deleted_at.is_(None), Version.duration_s.is_not(None))
+        .scalar_subquery()
+    )
+    rows = session.execute(
+        select(Song.id, Song.title, Song.language, Song.identifiers["iswc"].astext, spellings, duration)
+        .where(Song.id.in_(ids))
+        .order_by(Song.id)
+    )
+    songs = []
+    for song_id, title, language, iswc, titles, seconds in rows:
+        known = {(key, spelling) for key, spelling in titles or ()} | ({(title_key(title), title)} - {("", title)})
+        songs.append(
+            SongView(
+                song_id=song_id,
+                titles=tuple(sorted(known)),
+                composers=composers.get(song_id, ()),
+                lyricists=lyricists.get(song_id, ()),
+                performers=performers.get(song_id, ()),
+                duration_s=None if seconds is None else float(seconds),
+                language=language,
+                iswc=iswc,
+            )
+        )
+    counts = Counter(key for song in songs for key in {key for key, _ in song.titles})
+    return [
+        replace(song, same_title=max((counts[key] for key, _ in song.titles if key in subject.title_keys), default=1))
+        for song in songs
+    ]
 
 
 People = dict[uuid.UUID, tuple[frozenset[str], ...]]
@@ -236,11 +306,9 @@ def _authors(session: Session, ids: Collection[uuid.UUID]) -> tuple[People, Peop
     return composers, lyricists
 
 
-def _known_performers(
-    session: Session, subject: Subject, ids: Collection[uuid.UUID]
-) -> dict[uuid.UUID, tuple[str, ...]]:
-    """The subject's performers who have recorded the song, by song, as the subject spells them."""
-    names = {name.key: name.name for name in subject.performers if not name.traditional}
+def _known_performers(session: Session, subject: Subject, blocked: Blocked) -> dict[uuid.UUID, tuple[str, ...]]:
+    """The artists named by the item who have recorded the song, by song, as the item spells its performers."""
+    names = blocked.artists | {name.key: name.name for name in subject.performers if not name.traditional}
     if not names:
         return {}
     found: dict[uuid.UUID, set[str]] = defaultdict(set)
@@ -248,7 +316,7 @@ def _known_performers(
         select(Version.song_id, ArtistAlias.key)
         .join(VersionCredit, VersionCredit.version_id == Version.id)
         .join(ArtistAlias, ArtistAlias.artist_id == VersionCredit.artist_id)
-        .where(Version.song_id.in_(ids), Version.deleted_at.is_(None), ArtistAlias.key.in_(sorted(names)))
+        .where(Version.song_id.in_(blocked.song_ids), Version.deleted_at.is_(None), ArtistAlias.key.in_(sorted(names)))
         .distinct()
     ):
         found[song_id].add(names[key])

@@ -1,8 +1,8 @@
 """How near an item is to a song: pure comparison, without a database.
 
 What the names say is weighed by a model that was fitted on labelled pairs (`song_thresholds`); credits, identifiers,
-duration and language add to it. Each group of signals is a part whose ``weight * (1 - 2 * distance)`` is what it adds to the
-log-odds, so that the parts of a proposal add up to its probability.
+duration and language add to it. Each group of signals is a part; ``weight * (1 - 2 * distance)`` is what it adds to
+the log-odds, so that the parts of a proposal add up to its probability.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from identity.evidence import Part, Proposal, Question, Verdict
 from identity.names import TRADITIONAL, same_name
 from identity.subject import Subject
 from identity.title_match import Found, NoisyTitle, find, forms, name_places, noisy_title
-from identity.title_words import canonical_words
+from identity.title_words import canonical_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,9 @@ class Context:
     titles: Mapping[str, int] = field(default_factory=dict)
 
 
+_NOTHING_KNOWN = Context()
+
+
 @dataclass(frozen=True, slots=True)
 class TitleMatch:
     """``equal``: nothing of either title is left over but noise and the performers' names.
@@ -73,8 +76,8 @@ class TitleMatch:
     logit: float = -99.0
 
 
-def compare(subject: Subject, song: SongView, context: Context = Context()) -> Proposal:  # noqa: B008
-    """The proposal that the item is a version of that song, with its parts; rivals are not considered (see `rival`)."""
+def compare(subject: Subject, song: SongView, context: Context = _NOTHING_KNOWN) -> Proposal:
+    """The proposal that the item is a version of that song, with its parts; for rivals see `settle_rivals`."""
     title = match_title(subject, song, context)
     parts = _title_parts(title, song)
     composers = _credit("composers", [n.key for n in subject.composers], song.composers, th.COMPOSERS)
@@ -149,14 +152,15 @@ def _probability(parts: Iterable[Part]) -> float:
 # -- titles ------------------------------------------------------------------------------------------------------------
 
 
-def match_title(subject: Subject, song: SongView, context: Context = Context()) -> TitleMatch:  # noqa: B008
+def match_title(subject: Subject, song: SongView, context: Context = _NOTHING_KNOWN) -> TitleMatch:
     """The best agreement between any reading of the item's title and any spelling of the song's."""
     best = TitleMatch()
     noisy = noisy_title(subject.raw_title)
     places = _places(noisy, context.names)
     work = noisy_title(subject.work_title) if subject.work_title else None
+    readings = {canonical_key(key) for key in subject.title_keys}
     for key, spelling in song.titles:
-        equal = key in subject.title_keys or canonical_words(key.split()) in _readings(subject)
+        equal = canonical_key(key) in readings
         for form in forms(spelling):
             found = [(each, noisy, False) for each in find(noisy, form, places, context.titles)]
             if work is not None:
@@ -177,13 +181,9 @@ def match_title(subject: Subject, song: SongView, context: Context = Context()) 
 _EQUAL = Found(coverage=1.0, exact=True, rest=0.0, elsewhere=0.0, strength=0.5)
 
 
-def _readings(subject: Subject) -> list[list[str]]:
-    return [canonical_words(key.split()) for key in subject.title_keys]
-
-
 def _places(noisy: NoisyTitle, names: Collection[str]) -> frozenset[int]:
     """The words of known names; a name of one word only where it is all that a segment says."""
-    several = [canonical_words(name.split()) for name in sorted(names)]
+    several = [canonical_key(name) for name in sorted(names)]
     places = set(name_places(noisy, [name for name in several if len(name) > 1]))
     single = {name[0] for name in several if len(name) == 1}
     for number in range(len(noisy.segments)):
@@ -224,10 +224,10 @@ def signals_of(found: Found) -> dict[str, float]:
         "alone": float(found.rest == 0),
         "elsewhere": found.elsewhere,
         "strength": found.strength * found.coverage,
+        "words": found.words_found * found.coverage,
         "names": found.names,
         "bracketed": float(found.bracketed),
         "first": float(found.first),
-        "quoted": float(found.quoted),
         "after_name_word": float(found.after_name_word),
         "only_noise": float(found.only_noise),
     }
@@ -261,8 +261,8 @@ def _is_run(part: Sequence[str], whole: Sequence[str]) -> bool:
 _GROUPS = (
     ("title", ("coverage", "full", "exact", "whole", "reordered")),
     ("unexplained", ("rest", "alone", "elsewhere")),
-    ("title_strength", ("strength", "only_noise")),
-    ("place", ("names", "bracketed", "first", "quoted", "after_name_word")),
+    ("title_strength", ("strength", "words", "only_noise")),
+    ("place", ("names", "bracketed", "first", "after_name_word")),
 )
 _BIAS = th.BIAS + sum(th.WEIGHTS[member] for _, members in _GROUPS for member in members) / 2
 """With every group centred, as `_title_parts` does."""
@@ -270,7 +270,6 @@ _NOTES = {
     "names": "the words are a performer's name",
     "bracketed": "it stands in brackets",
     "first": "it stands before the dash",
-    "quoted": "it stands in quotation marks",
     "after_name_word": "it follows «by», «from» or the like",
 }
 
@@ -303,6 +302,7 @@ def _note(group: str, title: TitleMatch, song: SongView) -> str:
 
 
 # -- credits and the rest ----------------------------------------------------------------------------------------------
+
 
 def _credit(name: str, mine: Sequence[str], theirs: Sequence[frozenset[str]], weight: float) -> Part | None:
     """Agreement of credits; None where a side has none."""

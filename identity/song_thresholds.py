@@ -1,9 +1,11 @@
 """Weights and thresholds of song linking, each with its reason.
 
-Weights are log-odds: a part of distance d adds ``weight * (1 - 2 d)``; 0.5 is neutral. The credit weights are set by
-judgement (no labelled pairs with composers are at hand) so that an equal title alone stays below `SAME`, with one
-agreeing credit passes it, and with contradicting composers falls below one half. The title weights were checked on one
-half of the SHS100K video pairs, split by song; `benchmarks/names_first_form.py` gives the figure on the other half.
+Weights are log-odds: a part of distance d adds ``weight * (1 - 2 d)``; 0.5 is neutral. `WEIGHTS` are of signals in 0..1
+and were fitted on 2026-11-20 by ``python -m benchmarks.song_names fit`` on the tuning half of the SHS100K video pairs
+(980 videos, split by song, among the 4,900 songs of both lists): probabilities of exclusive answers, one of the songs
+found or none, each video asked once with its song in the catalog and once without. `benchmarks/README.md` has the
+figures on the other half. The weights of credits are set by judgement, as no labelled pairs with composers are at hand:
+with contradicting composers an equal title falls below one half.
 """
 
 from __future__ import annotations
@@ -35,26 +37,27 @@ ARTIST_WORDS = 6
 
 # -- weights of names, fitted ------------------------------------------------------------------------------------------
 
-BIAS = -4.0
+BIAS = -11.01
+"""With no signal at all: what blocking finds is nearly always another song."""
 WEIGHTS: dict[str, float] = {
-    "coverage": 3.0,
-    "full": 1.0,
-    "exact": 0.5,
-    "whole": 1.0,
-    "reordered": -1.0,
-    "rest": -3.0,
-    "alone": 1.0,
-    "elsewhere": -1.0,
-    "strength": 3.0,
-    "names": -2.0,
-    "bracketed": -1.0,
-    "first": -0.5,
-    "quoted": 0.5,
-    "after_name_word": -1.0,
-    "only_noise": -2.0,
+    "coverage": 2.00,  # share of the song's title that was found, by weight of words
+    "full": 0.97,  # all of it was found
+    "exact": 1.63,  # word by word, one after the other
+    "whole": 3.59,  # nothing of the title was left out (brackets, a side of a slash)
+    "reordered": -0.73,  # found in another order only
+    "rest": -2.80,  # share of unexplained words between the same separators
+    "alone": 1.64,  # none of those
+    "elsewhere": -1.53,  # unexplained words between other separators
+    "strength": 5.29,  # weight of the words found, rare ones counting more
+    "words": 3.41,  # their number
+    "names": -2.38,  # share of them that is part of a performer's name
+    "bracketed": -1.52,  # found in brackets
+    "first": -0.67,  # found before the first separator
+    "after_name_word": -0.81,  # found after "by", "from", "parody of"
+    "only_noise": -1.67,  # nothing but words like "live" was found
 }
-PERFORMERS = 3.0
-"""The performer has recorded that song already."""
+PERFORMERS = 1.83
+"""An artist whom the item names has recorded that song already; fitted with the videos' own performances listed."""
 
 # -- weights of credits, set by judgement ------------------------------------------------------------------------------
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
-from identity.names import BRACKETS, title_words
+from identity.names import BRACKETS, skeleton, title_words
 from identity.title_words import JOINED, canonical_words, likeness, weight
 from identity.titles import NOISE_KEYS, segments_of
 
@@ -28,6 +28,8 @@ _MISSING = 0.6
 """What a word of the song's title costs that is not in the noisy one, in its weight."""
 _EXTRA = 0.35
 """What a word costs that stands between the title's words, in its weight."""
+_LEAST = 0.3
+"""Titles that share less by weight, in any order, are not aligned."""
 _JOIN = 0.95
 """Likeness of words that agree when they are written together."""
 _FULL_WEIGHT = 6.0
@@ -35,7 +37,9 @@ _FULL_WEIGHT = 6.0
 _SLASH = re.compile(r"\s*/\s*|\s+-\s+|\s*;\s+")
 _PART = re.compile(r",?\s+(?:pts?|parts?|no|nos)\.?\s+[\divx]+(?:\s?[-–&/,]\s?[\divx]+)*$", re.IGNORECASE)
 _MEDLEY = re.compile(r"^(?:medley|попурри)\s*:?\s+", re.IGNORECASE)
-_BEFORE_NAMES = frozenset({"by", "from", "feat", "ft", "featuring", "iz", "ot", "ispolniaet", "album", "albom"})
+_BEFORE_NAMES = frozenset(map(skeleton, ("by", "from", "feat", "ft", "featuring", "iz", "ot", "ispolniaet", "album")))
+_BEFORE_OTHERS = frozenset(map(skeleton, ("parody", "cover", "version", "aka", "albom", "parodiya", "kaver")))
+"""With a word between («parody of …») another song, or another's, is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,9 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """``plain``: neither in brackets nor quoted; ``place``: among the plain ones, counted from 0."""
+    """``place``: among those that are not in brackets, counted from 0; -1 for one in brackets."""
 
     bracketed: bool
-    quoted: bool
     place: int
 
 
@@ -65,7 +68,7 @@ class NoisyTitle:
     segments: tuple[Segment, ...]
     texts: tuple[str, ...]
     plain: int
-    """How many plain segments."""
+    """How many segments are not in brackets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ class Found:
         elsewhere: weight of unexplained words in other segments, as a share that saturates.
         strength: how telling the found words are.
         names: share of the found words that belong to names of performers.
-        bracketed, first, quoted, after_name_word: where it stands.
+        words_found: how many words were found, as a share that saturates at six.
+        bracketed, first, after_name_word: where it stands.
         reordered: found only in another order of words.
         only_noise: all the found words are words like "live" or a year.
     """
@@ -100,13 +104,12 @@ class Found:
     elsewhere: float = 1.0
     strength: float = 0.0
     names: float = 0.0
+    words_found: float = 0.0
     bracketed: bool = False
     first: bool = False
-    quoted: bool = False
     after_name_word: bool = False
     reordered: bool = False
     only_noise: bool = False
-    words: tuple[str, ...] = field(default=(), compare=False)
 
 
 @lru_cache(maxsize=1024)
@@ -115,19 +118,20 @@ def noisy_title(raw: str) -> NoisyTitle:
     words: list[Word] = []
     segments: list[Segment] = []
     plain = 0
-    for text, bracketed, quoted in segments_of(raw):
+    for text, bracketed in segments_of(raw):
         keys = title_words(text)
         if not keys:
             continue
         place = plain if not bracketed else -1
         plain += not bracketed
         number = len(segments)
-        segments.append(Segment(bracketed, quoted, place))
-        before = ""
+        segments.append(Segment(bracketed, place))
+        before = earlier = ""
         for word in canonical_words(keys):
             noise = word in NOISE_KEYS or (len(word) == 4 and word.isdigit() and word[:2] in ("19", "20"))
-            words.append(Word(word, number, noise, before in _BEFORE_NAMES))
-            before = word
+            after = before in _BEFORE_NAMES or (earlier in _BEFORE_OTHERS and before in ("of", "na"))
+            words.append(Word(word, number, noise, after))
+            earlier, before = before, word
         if len(words) >= MAX_TITLE_WORDS:
             break
     words = words[:MAX_TITLE_WORDS]
@@ -137,7 +141,7 @@ def noisy_title(raw: str) -> NoisyTitle:
 @lru_cache(maxsize=65_536)
 def forms(title: str) -> tuple[Form, ...]:
     """The readings of a song's title, the whole first."""
-    whole = tuple(canonical_words(title_words(title)))[:MAX_FORM_WORDS]
+    whole = canonical_words(title_words(title))[:MAX_FORM_WORDS]
     found = {whole: False}
     shorter = [BRACKETS.sub(" ", title), *(outer or inner for outer, inner in BRACKETS.findall(title))]
     shorter += [_PART.sub("", title), _MEDLEY.sub("", title)]
@@ -145,7 +149,7 @@ def forms(title: str) -> tuple[Form, ...]:
     if 1 < len(sides) <= 4:
         shorter += sides
     for place, reading in enumerate(shorter):
-        words = tuple(canonical_words(title_words(reading)))[:MAX_FORM_WORDS]
+        words = canonical_words(title_words(reading))[:MAX_FORM_WORDS]
         # A single word in brackets or beside a slash is no title by itself.
         if words and (len(words) > 1 or place == 0) and len(found) < MAX_FORMS:
             found.setdefault(words, True)
@@ -178,10 +182,9 @@ def find(noisy: NoisyTitle, form: Form, names: Collection[int], titles: Mapping[
     ]
     if runs:
         return [_describe(noisy, form, weights, run, [1.0] * size, names, titles, exact=True) for run in runs]
-    best = {word: max((likeness(word, text) for text in noisy.texts), default=0.0) for word in form.words}
     total = sum(weights)
-    bag = sum(w * best[word] for w, word in zip(weights, form.words, strict=True)) / total
-    used, likenesses = _align(noisy, form, weights, titles) if bag or _may_join(noisy, form) else ({}, [])
+    bag = sum(w * _likest(noisy, word) for w, word in zip(weights, form.words, strict=True)) / total
+    used, likenesses = _align(noisy, form, weights, titles) if bag >= _LEAST or _may_join(noisy, form) else ({}, [])
     aligned = sum(w * each for w, each in zip(weights, likenesses, strict=False)) / total
     found = []
     if used:
@@ -192,8 +195,25 @@ def find(noisy: NoisyTitle, form: Form, names: Collection[int], titles: Mapping[
     return found
 
 
+def _likest(noisy: NoisyTitle, word: str) -> float:
+    return 1.0 if word in noisy.texts else max((likeness(word, text) for text in noisy.texts), default=0.0)
+
+
 def _may_join(noisy: NoisyTitle, form: Form) -> bool:
-    return any(len(word) > 5 for word in form.words) or any(len(text) > 5 for text in noisy.texts)
+    """Whether neighbours of one side, written together, are a word of the other."""
+    return any(word in _neighbours(noisy.texts) for word in form.words if len(word) > 4) or any(
+        text in _neighbours(form.words) for text in noisy.texts if len(text) > 4
+    )
+
+
+@lru_cache(maxsize=8192)
+def _neighbours(words: tuple[str, ...]) -> frozenset[str]:
+    """All runs of up to `JOINED` words, written together."""
+    return frozenset(
+        "".join(words[start : start + count])
+        for count in range(2, JOINED + 1)
+        for start in range(len(words) - count + 1)
+    )
 
 
 def _align(
@@ -287,11 +307,10 @@ def _describe(
         elsewhere=elsewhere / (elsewhere + 3.0),
         strength=min(1.0, math.log1p(found_weight) / math.log1p(_FULL_WEIGHT)),
         names=sum(place in names for place in places) / max(1, len(places)),
+        words_found=min(1.0, math.log1p(sum(like > 0 for like in likenesses)) / math.log1p(6)),
         bracketed=all(segment.bracketed for segment in segments),
         first=noisy.plain > 1 and all(segment.place == 0 for segment in segments),
-        quoted=any(segment.quoted for segment in segments),
         after_name_word=bool(places) and noisy.words[places[0]].after_name_word,
         reordered=reordered,
         only_noise=all(noisy.words[place].noise for place in places),
-        words=form.words,
     )

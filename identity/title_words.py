@@ -82,7 +82,7 @@ _HALVING = 5.0
 """A word's weight falls to one half where so many titles have it that ln(1 + titles) reaches this: about 150."""
 
 
-def canonical_words(words: Sequence[str]) -> list[str]:
+def canonical_words(words: Sequence[str]) -> tuple[str, ...]:
     """The canonical form of a key's words; "twenty" and "four" become "24"."""
     found: list[str] = []
     for word in words:
@@ -91,10 +91,19 @@ def canonical_words(words: Sequence[str]) -> list[str]:
                 found[-1] = str(int(found[-1]) + int(part))
             else:
                 found.append(part)
-    return found
+    return tuple(found)
 
 
-_COMMON_WORDS = frozenset(part for word in " ".join(map(fold, _COMMON.splitlines())).split() for part in canonical(skeleton(word)))
+@lru_cache(maxsize=65_536)
+def canonical_key(key: str) -> tuple[str, ...]:
+    """The canonical words of a key."""
+    return canonical_words(key.split())
+
+
+_COMMON_SPELLINGS = frozenset(skeleton(word) for line in _COMMON.splitlines() for word in fold(line).split())
+_COMMON_WORDS = frozenset(
+    part for word in " ".join(map(fold, _COMMON.splitlines())).split() for part in canonical(skeleton(word))
+)
 
 
 def weight(word: str, titles: Mapping[str, int]) -> float:
@@ -134,11 +143,9 @@ def probes(words: Sequence[str], limit: int) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for place, word in enumerate(words):
         for part in canonical(word):
-            if part in _COMMON_WORDS:
-                continue
-            found.setdefault(word, part)
-            for variant in (part, *sorted(_VARIANTS.get(part, ()))):
-                found.setdefault(variant, part)
+            for variant in (word, part, *sorted(_VARIANTS.get(part, ()))):
+                if variant not in _COMMON_SPELLINGS:
+                    found.setdefault(variant, part)
             if part.endswith("in") and len(part) >= 4:
                 found.setdefault(part + "g", part)
             if part.isdigit() and 20 < int(part[:3]) < 100 and part[-1] != "0":

@@ -189,10 +189,11 @@ NOISE_KEYS = frozenset(part for word in (*_NOISE, *_KINDS) for key in word.split
 """Canonical words that describe a recording or its file; where they are not the song's, they explain themselves."""
 _RUN_TOGETHER = re.compile(r"(?<=[a-zà-ÿа-яё])(?=[A-ZÀ-ÞА-ЯЁ][a-zà-ÿа-яё])")
 _LONG_TOKEN = 16
+_MARKS = re.compile(_SEPARATOR.pattern + r"|[~|★☆♪♫♬•·]+|\s+/+\s+")
 
 
-def segments_of(raw: str) -> list[tuple[str, bool, bool]]:
-    """The parts of a raw title in order, as ``(text, in brackets, in quotation marks)``; nothing is left out.
+def segments_of(raw: str) -> list[tuple[str, bool]]:
+    """The parts of a raw title in order, as ``(text, whether in brackets)``; nothing is left out.
 
     Words run together ("ArtistNameSongTitle") are told apart by their capitals.
     """
@@ -201,21 +202,21 @@ def segments_of(raw: str) -> list[tuple[str, bool, bool]]:
         text = text[match.end() :]
     tokens = text.split(" ")
     text = " ".join(_RUN_TOGETHER.sub(" ", token) if len(token) >= _LONG_TOKEN else token for token in tokens)
-    found: list[tuple[str, bool, bool]] = []
+    found: list[tuple[str, bool]] = []
 
     def plain(part: str) -> None:
-        for piece in _SEPARATOR.split(part):
+        for piece in _MARKS.split(part):
             start = 0
             for match in _QUOTED.finditer(piece):
-                found.append((piece[start : match.start()], False, False))
-                found.append((match.group(), False, True))
+                found.append((piece[start : match.start()], False))
+                found.append((match.group(), False))
                 start = match.end()
-            found.append((piece[start:], False, False))
+            found.append((piece[start:], False))
 
     start = 0
     for match in _FLAT_GROUP.finditer(text):
         plain(text[start : match.start()])
-        found.append((match.group(), True, False))
+        found.append((match.group(), True))
         start = match.end()
     plain(text[start:])
     return [part for part in found if part[0].strip()]

@@ -152,8 +152,9 @@ def test_a_performer_in_common(catalog: Catalog) -> None:
 def test_an_equal_title_without_credits_is_for_review(catalog: Catalog) -> None:
     song = catalog.song("Barley Moon", composers=["Ann Reed"], performers=["The Willow Band"])
     found = best(catalog, item("Barley Moon", Credit("Somebody Else")))
+    # Likely, but which song of that name it is no title tells.
     assert (found.song_id, found.verdict) == (song, Verdict.REVIEW)
-    assert found.probability < th.SAME
+    assert 0.5 < found.probability < 1
 
 
 def test_contradicting_composers_are_weak(catalog: Catalog) -> None:

@@ -152,8 +152,8 @@ def load(session: Session, data: Labelled, *, with_own: bool) -> Loaded:
                     }
                 )
     by_title: dict[tuple[str, ...], set[uuid.UUID]] = defaultdict(set)
-    for key, ids in by_key.items():
-        by_title[canonical_key(key)] |= ids
+    for key, known in by_key.items():
+        by_title[canonical_key(key)] |= known
     for title in sorted({video.song_title for video in data.videos}):
         if title_key(title) not in by_key and (same := by_title.get(canonical_key(title_key(title)))):
             by_key[title_key(title)] |= same  # "Lovin' You" beside "Loving You": one song, as any listing has it

@@ -36,8 +36,8 @@ def propose(session: Session, subject: Subject, *, limit: int = 10) -> list[Prop
     """
     if not subject.title_keys and not subject.identifiers.get("iswc"):
         return []
-    blocked = _block(session, subject)
-    songs = _load(session, subject, blocked)
+    blocked = block(session, subject)
+    songs = load(session, subject, blocked)
     proposals = settle_rivals([compare(subject, song, blocked.context) for song in songs])
     proposals = _unique([p for p in proposals if p.probability >= th.MIN_PROBABILITY or p.parts[0].distance == 0])
     order = {Verdict.SAME: 0, Verdict.REVIEW: 1, Verdict.WEAK: 2}
@@ -74,7 +74,7 @@ _ARTISTS = -1
 _CAPITAL = re.compile(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])")
 
 
-def _block(session: Session, subject: Subject) -> Blocked:
+def block(session: Session, subject: Subject) -> Blocked:
     """The songs worth comparing, by equal keys, runs of words, similar keys and telling words; in two statements."""
     exact = {*subject.title_keys, *subject.other_keys}
     words = [word for part, _ in segments_of(subject.raw_title) for word in title_words(part)][: th.MAX_WORDS]
@@ -235,7 +235,7 @@ def _artist_keys(subject: Subject) -> list[str]:
 # -- loading -----------------------------------------------------------------------------------------------------------
 
 
-def _load(session: Session, subject: Subject, blocked: Blocked) -> list[SongView]:
+def load(session: Session, subject: Subject, blocked: Blocked) -> list[SongView]:
     """The songs with what comparison needs, in a fixed number of statements."""
     ids = blocked.song_ids
     if not ids:

@@ -176,6 +176,8 @@ def job_of(run: CrawlRun, adapter: Adapter, user_agent: str) -> CrawlJob:
         user_agent=user_agent,
         campaign=str(run.campaign_id),
         budget=budget_limits(politeness).of_source(),
+        weight=float(_or(politeness.get("weight"), 1.0)),
+        group_by=_or(politeness.get("group"), "host"),
         revisit=_revisit(spec.get("revisit")),
     )
 

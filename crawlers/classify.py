@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+import re
 import sys
 import zlib
 from collections.abc import Mapping
@@ -108,8 +109,11 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
-def observed(status: int, headers: Mapping[str, str], *, latency_s: float, size: int) -> Observed:
-    """What an answer tells the budget. ``headers``: lower-case names; ``size``: bytes received."""
+def observed(status: int, headers: Mapping[str, str], *, latency_s: float, size: int, body: bytes = b"") -> Observed:
+    """What an answer tells the budget. ``headers``: lower-case names; ``size``: bytes received; ``body``: where it is
+    to be looked at too, without content coding."""
+    if body and is_bot_check(status, headers, body):
+        return Observed(status, FailureClass.BOT_CHECK, latency_s, size, retry_after_s(headers))
     failure = failure_of_status(status) if status >= 400 else None
     wait_s = retry_after_s(headers) if failure is not None else None
     if failure is FailureClass.SERVER_ERROR and wait_s is not None:
@@ -123,6 +127,47 @@ def observed_error(error: BaseException, *, latency_s: float) -> Observed | None
         return None
     failed = failure_of_exception(error)
     return Observed(failed.status, failed.failure, latency_s, retry_after_s=failed.retry_after_s)
+
+
+MAX_CHALLENGE_BYTES = 100_000
+"""A longer page is none: challenges are short."""
+_CHALLENGE = re.compile(
+    rb"/cdn-cgi/challenge-platform/|_cf_chl_opt|<title>\s*just a moment\.\.\.|attention required! \| cloudflare"
+    rb"|captcha-delivery\.com|<title>\s*access to this page has been denied|px-captcha|_incapsula_resource"
+    rb"|ddos-guard/js-challenge|<title>\s*ddos-guard|qrator-challenge|awswaf\.com/[^\"']*challenge"
+    rb"|action=[\"']/(?:showcaptcha|checkcaptcha|sorry/index)|captcha\.yandex|smartcaptcha\.yandexcloud\.net/captcha"
+    rb"|systems have detected unusual traffic|are you a (?:human|robot)\?"
+    rb"|(?:verify|confirm|prove) (?:that )?you(?: are|.{1,7}re) (?:human|not a (?:ro)?bot)"
+)
+_CHALLENGE_RUSSIAN = re.compile(
+    r"вы не робот\?|что вы не робот|запросы.{0,60}похожи на.{0,12}автоматич|отправляли вы, а не робот"
+)
+_WIDGET = re.compile(rb"class=[\"'][^\"']*(?:g-recaptcha|h-captcha|cf-turnstile|smart-captcha)")
+
+
+def is_bot_check(status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether an answer asks for a proof that we are human, instead of giving the page.
+
+    The words of a challenge count in any short page; a bare captcha only where the status refuses us, because pages
+    for people have one too (in a login, in a comment form). The caller asks only of pages in which nothing was found.
+    ``headers``: lower-case names; ``body``: without content coding.
+    """
+    if headers.get("cf-mitigated", "").strip().lower() == "challenge":
+        return True
+    if headers.get("x-amzn-waf-action", "").strip().lower() in ("captcha", "challenge"):
+        return True
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not body or len(body) > MAX_CHALLENGE_BYTES or content_type not in _CHALLENGE_TYPES:
+        return False
+    lower = body.lower()
+    if _CHALLENGE.search(lower):
+        return True
+    if not body.isascii() and _CHALLENGE_RUSSIAN.search(body.decode("utf-8", "ignore").lower()):
+        return True
+    return status >= 400 and _WIDGET.search(lower) is not None
+
+
+_CHALLENGE_TYPES = frozenset(("", "text/html", "application/xhtml+xml"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,10 +206,19 @@ class Permit:
     another thread than the loop's use ``loop.call_soon_threadsafe(permit.release, observed)``.
     """
 
-    __slots__ = ("_released", "group", "observed", "proxy")
+    __slots__ = ("_released", "group", "observed", "probe", "proxy")
 
-    def __init__(self, group: str, released: Callable[[Observed | None], None], proxy: Proxy | None = None) -> None:
+    def __init__(
+        self,
+        group: str,
+        released: Callable[[Observed | None], None],
+        proxy: Proxy | None = None,
+        *,
+        probe: bool = False,
+    ) -> None:
         self.group = group
+        self.probe = probe
+        """Whether the source's breaker closes or opens by what is observed: look closely."""
         self.proxy = proxy
         self.observed: Observed | None = None
         """What leaving the ``with`` block reports."""
@@ -288,6 +297,8 @@ class CrawlJob:
     revisit: RevisitPolicy = field(default_factory=RevisitPolicy)
     budget: BudgetLimits = UNLIMITED
     """Further limits of the source as a whole: requests and bytes a day, time windows."""
+    group_by: str = "host"
+    """What counts as one server: ``host``, ``domain`` (registrable), or ``address``; see `crawlers.urls.grouped`."""
 
     def budget_limits(self) -> BudgetLimits:
         """Everything that this job wishes of the politeness budget."""

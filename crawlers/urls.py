@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+import tldextract
 from w3lib.url import canonicalize_url
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -35,6 +37,24 @@ def server_group(url: str) -> str:
     """``host:port``, what politeness is counted for. Raises ValueError for a URL without a host."""
     split = urlsplit(url)
     return _group(split.scheme, split.netloc)
+
+
+_registrable = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True)
+
+
+def grouped(group: str, addresses: Sequence[str], group_by: str) -> str:
+    """The server group of ``host:port`` where hosts are counted together.
+
+    ``domain``: by registrable domain of the public suffix list (private suffixes included, so that the blogs of a
+    hoster stay apart); ``address``: by the first of the checked IP addresses. A host without such a domain stays its
+    own. By default a host is a group: hosts of one domain are often machines apart, and one address of a content
+    network serves thousands of sites that have nothing to do with each other.
+    """
+    if group_by == "address" and addresses:
+        return f"address {min(addresses)}"
+    if group_by == "domain" and (domain := _registrable(group.rpartition(":")[0]).top_domain_under_public_suffix):
+        return f"domain {domain}"
+    return group
 
 
 def origin(url: str) -> str:

@@ -19,15 +19,16 @@ from activities.campaigns import CampaignActivities
 from activities.crawls import CrawlActivities
 from activities.identify import IdentifyActivities
 from activities.ingest import IngestActivities
-from activities.politeness import fleet_budget
 from activities.resources import Resources
 from adapters.contract import adapter_names
 from catalog.database import Database
 from crawlers.music_services import MusicServices
 from crawlers.yt_dlp_parts.accounts import Accounts
 from media.store import ObjectStore
+from runtime.connections import secret
 from runtime.embedded import readiness
 from runtime.index_keeper import IndexKeeper
+from runtime.politeness import budget_of
 from runtime.reconciler import Reconciler
 from runtime.reporting import WorkerReporter
 from runtime.scratch import own_folder
@@ -111,7 +112,7 @@ async def run(settings: Settings) -> None:
     client = await connect(settings.temporal_address, settings.temporal_namespace, timeout_s=120)
     await asyncio.to_thread(objects.ensure_bucket)
     temporary = own_folder(settings.data_dir / "tmp")
-    budget = fleet_budget(database)
+    budget = budget_of(database, secret(settings.redis_url))
     resources = Resources(
         database=database,
         objects=objects,

@@ -144,10 +144,12 @@ def resolve(spec: CampaignSpec, adapters: Mapping[str, AdapterFacts]) -> Campaig
         adapter = source.adapter or source.name
         facts = adapters.get(adapter, AdapterFacts(adapter, "none", ""))
         given = source.politeness
-        politeness = Politeness(
-            delay=facts.delay_s if given.delay is None else given.delay,
-            concurrency=facts.concurrency if given.concurrency is None else given.concurrency,
-            robots=facts.respect_robots if given.robots is None else given.robots,
+        politeness = given.model_copy(
+            update={
+                "delay": facts.delay_s if given.delay is None else given.delay,
+                "concurrency": facts.concurrency if given.concurrency is None else given.concurrency,
+                "robots": facts.respect_robots if given.robots is None else given.robots,
+            }
         )
         sources.append(
             source.model_copy(

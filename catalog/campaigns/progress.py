@@ -26,6 +26,7 @@ from catalog.models import (
     FrontierRequest,
     ReviewCase,
 )
+from catalog.repositories.politeness import BreakerState, open_breakers
 
 RATE_WINDOW_S = 10.0
 """Rates are taken over so many seconds."""
@@ -38,6 +39,7 @@ UNBLOCK = {
     "schedule": "nobody needs to act: its time comes",
 }
 """Who can unblock what waits, by ``waiting_on``."""
+BREAKER_OPEN = "breaker_open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +312,7 @@ def waiting_items(session: Session, campaign_id: uuid.UUID, limit: int = 50, cur
     if after is not None:
         query = query.where(tuple_(Candidate.since, Candidate.id) > tuple_(literal(after[0]), literal(after[1])))
     rows = session.execute(query).all()
+    breakers = open_breakers(session, {row[1] for row in rows})
     for candidate, source, run_state, case_id in rows[:limit]:
         waiting_on = candidate.waiting_on or ("moderator" if candidate.state == "in_review" else "worker")
         who = UNBLOCK.get(waiting_on, waiting_on)
@@ -322,6 +325,12 @@ def waiting_items(session: Session, campaign_id: uuid.UUID, limit: int = 50, cur
         elif waiting_on == "operator":
             verb = "start" if run_state in RUN_FINAL_STATES else "resume"
             who = f"the operator: `versions campaign {verb} {name}`"
+        reason, detail, again_at = candidate.reason, candidate.detail, candidate.next_attempt_at
+        breaker = breakers.get(source)
+        if breaker is not None and candidate.state == "discovered" and waiting_on in ("worker", "source"):
+            # Its audio comes from that source, and nobody may ask there.
+            reason, detail, waiting_on = BREAKER_OPEN, breaker.words, breaker.waiting_on
+            again_at, who = breaker.next_probe_at, _who_closes(breaker)
         items.append(
             WaitingItem(
                 kind="candidate",
@@ -330,10 +339,10 @@ def waiting_items(session: Session, campaign_id: uuid.UUID, limit: int = 50, cur
                 source=source,
                 what=str(candidate.item.get("title") or candidate.url),
                 state=candidate.state,
-                reason=candidate.reason,
-                detail=candidate.detail,
+                reason=reason,
+                detail=detail,
                 since=candidate.since,
-                next_attempt_at=candidate.next_attempt_at,
+                next_attempt_at=again_at,
                 waiting_on=waiting_on,
                 who=who,
                 case_id=case_id,
@@ -368,15 +377,28 @@ def _held_runs(session: Session, campaign_id: uuid.UUID) -> list[WaitingItem]:
     ]
 
 
+def _who_closes(breaker: BreakerState) -> str:
+    if breaker.waiting_on == "operator":
+        return f"the operator: `versions source breaker {breaker.source} auto`"
+    return "the site: one request probes by itself; `versions source breaker` shows and forces it"
+
+
 def _waiting_runs(session: Session, campaign_id: uuid.UUID, name: str) -> list[WaitingItem]:
     result = []
-    for run in repository.active_runs(session, campaign_id):
+    runs = repository.active_runs(session, campaign_id)
+    breakers = open_breakers(session, {run.source for run in runs})
+    for run in runs:
         waiting_on = run.waiting_on or ("operator" if run.state == "paused" else "worker")
         who = (
             f"the operator: `versions campaign resume {name}`"
             if run.state == "paused"
             else UNBLOCK.get(waiting_on, waiting_on)
         )
+        reason, detail, since, again_at = run.reason, "", run.updated_at, run.next_attempt_at
+        if run.state != "paused" and run.crawled_at is None and (breaker := breakers.get(run.source)) is not None:
+            reason, detail, waiting_on = BREAKER_OPEN, breaker.words, breaker.waiting_on
+            since, again_at = breaker.since or since, breaker.next_probe_at
+            who = _who_closes(breaker)
         result.append(
             WaitingItem(
                 kind="run",
@@ -385,10 +407,10 @@ def _waiting_runs(session: Session, campaign_id: uuid.UUID, name: str) -> list[W
                 source=run.source,
                 what=f"crawl of {run.source}",
                 state=run.state,
-                reason=run.reason,
-                detail="",
-                since=run.updated_at,
-                next_attempt_at=run.next_attempt_at,
+                reason=reason,
+                detail=detail,
+                since=since,
+                next_attempt_at=again_at,
                 waiting_on=waiting_on,
                 who=who,
             )

@@ -122,6 +122,15 @@ def check_timezone(value: str) -> str:
     return value
 
 
+def check_day_span(value: str) -> str:
+    """Two times of a day; an end that is not after its start is on the next day."""
+    match = re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)", value)
+    if match is None or value[:5] == value[6:]:
+        raise problem("bad_window", f"not a span of a day: {value!r}", allowed='such as "22:00-06:00"')
+    return value
+
+
+DaySpan = Annotated[str, AfterValidator(check_day_span)]
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
@@ -151,6 +160,24 @@ class Politeness(_Model):
         default=None, description="Requests in flight at a time."
     )
     robots: bool | None = Field(default=None, description="Whether robots.txt is obeyed.")
+    group: Literal["host", "domain", "address"] = Field(
+        default="host", description="What counts as one server: a host, a registrable domain, or an IP address."
+    )
+    per_day: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
+        default=None, description="Requests a day to the whole source."
+    )
+    bytes_per_day: Annotated[int, Field(ge=1, le=10**15)] | None = Field(
+        default=None, description="Bytes a day from the whole source."
+    )
+    windows: list[DaySpan] = Field(
+        default=[], max_length=24, description='Hours in which the source may be asked: "22:00-06:00".'
+    )
+    timezone: Annotated[str, AfterValidator(check_timezone)] = Field(
+        default="UTC", description="Of the windows and of the day; an IANA name."
+    )
+    weight: float = Field(
+        default=1.0, ge=0.01, le=100, description="Share of a server that other campaigns wait for as well."
+    )
 
 
 class Limits(_Model):

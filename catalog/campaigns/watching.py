@@ -16,7 +16,7 @@ from catalog.campaigns.progress import Progress, RunProgress, campaign_progress,
 from catalog.models import Campaign, CrawlRun
 from catalog.repositories import worker_reports
 from catalog.repositories.crawl_series import Bucket, percentile_s, series
-from catalog.repositories.politeness import group_budgets
+from catalog.repositories.politeness import BreakerState, group_budgets, open_breakers
 
 WINDOW_S = 60.0
 """Rates, statuses and latencies are of the last minute; the buckets behind them reach back up to two."""
@@ -56,7 +56,7 @@ class GroupUse:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """A source's circuit breaker. ``state``: ``closed``, ``open`` or ``probing``."""
+    """A source's circuit breaker; the states are those of `catalog.repositories.politeness.BreakerState`."""
 
     state: str
     since: datetime | None
@@ -148,6 +148,7 @@ def watched(
                 item.reason, {"count": 0, "next_attempt_at": item.next_attempt_at, "who": item.who}
             )
             why["count"] += item.count
+    breakers = open_breakers(session, {run.source for run in runs})
     budgets = group_budgets(
         session, {group for buckets in recent.values() for each in buckets for group in each.groups}
     )
@@ -163,6 +164,7 @@ def watched(
             budgets,
             remedies or {},
             since,
+            breakers.get(run.source),
         )
         for run in runs
     )
@@ -179,6 +181,7 @@ def _source(
     budgets: Mapping[str, tuple[float, float]],
     remedies: Mapping[str, str],
     since: datetime,
+    breaker: BreakerState | None,
 ) -> SourceWatch:
     total = Bucket(since)
     window_s = WINDOW_S
@@ -216,4 +219,5 @@ def _source(
         bytes_per_s=round(total.bytes / window_s, 1),
         latency_p50_s=percentile_s(total.latency, 0.5),
         latency_p95_s=percentile_s(total.latency, 0.95),
+        breaker=Breaker(breaker.state, breaker.since, breaker.words) if breaker else Breaker("closed", None, ""),
     )

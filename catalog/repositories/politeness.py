@@ -57,6 +57,11 @@ _GROUP_BUDGETS = text("""
     FROM politeness_scopes WHERE key = ANY (CAST(:keys AS text[]))
 """)
 
+_BREAKERS = text("""
+    SELECT key, state -> 'breaker' FROM politeness_scopes
+    WHERE key = ANY (CAST(:keys AS text[])) AND state -> 'breaker' ->> 'state' <> 'closed'
+""")
+
 _SET_LIMITS = text("""
     INSERT INTO politeness_limits (target, limits) VALUES (:target, CAST(:limits AS jsonb))
     ON CONFLICT (target) DO UPDATE SET limits = excluded.limits, updated_at = now()
@@ -106,6 +111,17 @@ class BreakerState:
     since: datetime | None
     next_probe_at: datetime | None
     trips: int
+
+    @property
+    def waiting_on(self) -> str:
+        """Who can close it."""
+        return "operator" if self.state == "forced_open" else "source"
+
+    @property
+    def words(self) -> str:
+        """Why it is open, for people."""
+        probe = f"; next probe {self.next_probe_at:%Y-%m-%d %H:%M:%S} UTC" if self.next_probe_at else ""
+        return f"{self.reason}: {self.detail}{probe}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -190,6 +206,13 @@ def group_budgets(session: Session, groups: Collection[str]) -> dict[str, tuple[
     """By server group (``host:port``): its present delay, and the time until the next start, both in seconds."""
     rows = session.execute(_GROUP_BUDGETS, {"keys": [f"group:{group}" for group in groups]})
     return {key[6:]: (float(delay_s), round(float(wait_s), 2)) for key, delay_s, wait_s in rows}
+
+
+def open_breakers(session: Session, sources: Collection[str]) -> dict[str, BreakerState]:
+    """Those of these sources that nobody may ask now, because their breaker is open."""
+    rows = session.execute(_BREAKERS, {"keys": [f"source:{source}" for source in sources]})
+    states = (_breaker_state(key[7:], breaker) for key, breaker in rows)
+    return {each.source: each for each in states if each.state in ("open", "half_open", "forced_open")}
 
 
 def _group_state(key: str, state: Mapping[str, Any], updated_at: datetime, now: float) -> GroupState:

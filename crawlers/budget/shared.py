@@ -111,7 +111,7 @@ class SharedBudget:
         except BaseException:
             self._released(lane, None, None, probe)
             raise
-        return Permit(group, lambda observed: self._released(lane, proxy, observed, probe), proxy)
+        return Permit(group, lambda observed: self._released(lane, proxy, observed, probe), proxy, probe=probe)
 
     async def penalise(self, group: str, seconds: float) -> None:
         """Nobody asks this group again before so many seconds have passed."""

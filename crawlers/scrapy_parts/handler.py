@@ -5,23 +5,27 @@ address guard, robots.txt, politeness budget, transport.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag, urljoin
 
+import brotli
 from scrapy import Request
 from scrapy.core.downloader.handlers.base import BaseDownloadHandler
 from scrapy.exceptions import DownloadCancelledError
 
 from crawlers.browser import MISSING
-from crawlers.classify import observed, observed_error, retry_after_s
+from crawlers.classify import MAX_CHALLENGE_BYTES, observed, observed_error, retry_after_s
 from crawlers.errors import FailureClass, FetchError
-from crawlers.ports import Claim, Permit
+from crawlers.ports import Permit
 from crawlers.robots import RobotsAnswer, RobotsRules
+from crawlers.scrapy_parts.run import lower_headers
 from crawlers.scrapy_parts.spider import run_of
 from crawlers.scrapy_parts.transport import GuardedHttpHandler
-from crawlers.urls import origin, server_group
+from crawlers.urls import grouped, origin, server_group
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -51,7 +55,6 @@ class PageHandler(BaseDownloadHandler):
             max_attempts=job.limits.max_attempts,
             backoff=self._run.backoff,
         )
-        self._claim = Claim(job.source, job.campaign, job.weight, limits=job.budget_limits())
         self._waiting: set[asyncio.Task[object]] = set()
         self._sending: set[asyncio.Task[object]] = set()
         self._closed = False
@@ -142,9 +145,13 @@ class PageHandler(BaseDownloadHandler):
             except BaseException as error:
                 permit.observed = observed_error(error, latency_s=time.monotonic() - started)
                 raise
-            wait = {"retry-after": (response.headers.get("Retry-After") or b"").decode("latin-1")}
             permit.observed = observed(
-                response.status, wait, latency_s=time.monotonic() - started, size=len(response.body)
+                response.status,
+                lower_headers(response),
+                # How long a page takes to be rendered says little of its server.
+                latency_s=0.0 if transport is self._browser else time.monotonic() - started,
+                size=len(response.body),
+                body=_unpacked(response) if permit.probe else b"",
             )
         return response
 
@@ -162,14 +169,14 @@ class PageHandler(BaseDownloadHandler):
             raise FetchError(FailureClass.ADDRESS_BLOCKED, f"redirect to {url[:200]!r}: {error}") from None
 
     async def _admit(self, url: str, *, check_robots: bool, priority: int = 0) -> Permit:
-        await self._run.guard.check(url)
+        addresses = await self._run.guard.check(url)
         try:
-            group = server_group(url)
+            group = grouped(server_group(url), addresses, self._run.job.group_by)
         except ValueError as error:
             raise FetchError(FailureClass.ADDRESS_BLOCKED, f"{url[:200]!r}: {error}") from None
         if check_robots:
             await self._robots.check(url)
-        return await self._run.budget.acquire(group, replace(self._claim, priority=priority))
+        return await self._run.budget.acquire(group, replace(self._run.claim, priority=priority))
 
     async def _slow_down(self, url: str, delay_s: float) -> None:
         await self._run.budget.configure(server_group(url), delay_s=delay_s, wisher="robots.txt")
@@ -204,6 +211,19 @@ class PageHandler(BaseDownloadHandler):
         finally:
             if self._browser is not None:
                 await self._browser.close()
+
+
+def _unpacked(response: Response) -> bytes:
+    """The body without its content coding, which is undone for good only later; empty where it is too large."""
+    body = response.body
+    coding = (response.headers.get("Content-Encoding") or b"").strip().lower()
+    with contextlib.suppress(zlib.error, brotli.error):
+        if coding in (b"gzip", b"x-gzip"):
+            return zlib.decompressobj(47).decompress(body, MAX_CHALLENGE_BYTES)
+        if coding == b"br":
+            return bytes(brotli.Decompressor().process(body, output_buffer_limit=MAX_CHALLENGE_BYTES))
+        return b"" if coding else bytes(body)
+    return b""
 
 
 def _target(url: str, location: bytes) -> str:

@@ -26,6 +26,7 @@ from crawlers.classify import (
     Backoff,
     failure_of_exception,
     failure_of_status,
+    is_bot_check,
     is_page_type,
     looks_like_page,
     retry_after_s,
@@ -34,11 +35,13 @@ from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.history import BodyPlace, CrawlHistory, Link
 from crawlers.incremental import KNOWN_IN_A_ROW, Incremental, body_digest
 from crawlers.ports import (
+    Claim,
     CrawlJob,
     CrawlProgress,
     CrawlStore,
     Incident,
     NotNow,
+    Observed,
     PageOutcome,
     PolitenessBudget,
     QueuedRequest,
@@ -103,6 +106,7 @@ class Run:
         self.adapter = adapter
         self.query = SourceQuery(job.source, job.seeds, job.search, job.follow, job.options)
         self.budget = budget
+        self.claim = Claim(job.source, job.campaign, job.weight, limits=job.budget_limits())
         self.guard = guard
         self.progress = progress
         self.backoff = backoff
@@ -310,10 +314,7 @@ class Run:
             self.writer.hurry()
 
     async def _judge(self, request: Request, response: Response) -> None:
-        headers = {
-            name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
-            for name, values in response.headers.items()
-        }
+        headers = lower_headers(response)
         status = response.status
         if status == HTTPStatus.NOT_MODIFIED and self._incremental.headers(request.meta["queued"]):
             self._not_modified(request, response.url, headers)
@@ -321,6 +322,8 @@ class Run:
         if (failure := failure_of_status(status)) is not None:
             error = FetchError(failure, f"HTTP {status}", status=status, retry_after_s=retry_after_s(headers))
             body = response.body[:MAX_ERROR_BODY]
+            if is_bot_check(status, headers, body):
+                error = self._challenged(request, status, error.retry_after_s)
             record = self._record(response.url, status, headers, body) if body else None
             self._conclude_failure(request, error, record, response.url)
             return
@@ -369,6 +372,13 @@ class Run:
         record = self._record(url, HTTPStatus.NOT_MODIFIED, headers, b"", visit.digest, body) if body else None
         self.writer.put(outcome, record)
 
+    def _challenged(self, request: Request, status: int, wait_s: float | None) -> FetchError:
+        """A bot check: the budget is told, because the permit was released before the page was read."""
+        seen = Observed(status, FailureClass.BOT_CHECK, retry_after_s=wait_s)
+        self.budget.report(request.meta["download_slot"], self.claim, seen)
+        detail = f"HTTP {status}: the site asks whether we are a robot"
+        return FetchError(FailureClass.BOT_CHECK, detail, status=status, retry_after_s=wait_s)
+
     async def _read(
         self,
         request: Request,
@@ -397,6 +407,9 @@ class Run:
             error = FetchError(FailureClass.BROKEN_MARKUP, str(problem)[:500], status=status)
         except Exception as problem:
             error = FetchError(FailureClass.ADAPTER_BROKEN, _last_line(problem), status=status)
+        if not items and is_bot_check(status, headers, body):
+            self._conclude_failure(request, self._challenged(request, status, retry_after_s(headers)), record, url)
+            return
         row = await self._incremental.known_in_a_row(queued, items, links)
         wanted = [on for each in discovered if (on := self._onward(queued, each, row)) is not None]
         progress = self.progress
@@ -616,6 +629,14 @@ class Run:
         if self.error is None and not self.aborting:
             self.error = error
         self.abort()
+
+
+def lower_headers(response: Response) -> dict[str, str]:
+    """The headers of a response by lower-case name, those that came more than once joined."""
+    return {
+        name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
+        for name, values in response.headers.items()
+    }
 
 
 def _last_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from adapters.contract import Adapter, adapter_names, adapter_problems, get_adapter
-from runtime.cli import _checks, _context, _source_tools
+from runtime.cli import _checks, _context, _source_limits, _source_tools
 from runtime.cli._output import cell, console, errors_reported, moment, plain, print_json, table
 from runtime.embedded.state import StackNotRunningError
 from runtime.source_health import SourceState, source_states
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Sources: what can be crawled, and how each does.", no_args_is_help=True)
     group.command("list")(list_)
     _source_tools.add_to(group)
+    _source_limits.add_to(group)
     group.command()(_checks.thaw)
     app.add_typer(group, name="source")
 

@@ -9,10 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawlers.classify import Backoff, failure_of_status, is_page_type, looks_like_page, retry_after_s
+from crawlers.classify import (
+    Backoff,
+    failure_of_status,
+    is_bot_check,
+    is_page_type,
+    looks_like_page,
+    observed,
+    retry_after_s,
+)
 from crawlers.errors import FailureClass as F
 from crawlers.traps import TrapDetector
-from crawlers.urls import request_key, server_group, url_pattern
+from crawlers.urls import grouped, request_key, server_group, url_pattern
 
 
 @pytest.mark.parametrize(
@@ -103,3 +111,50 @@ def test_patterns_and_traps() -> None:
     assert not traps.is_trap("http://a.example/item/77")
     assert traps.first_report("http://a.example/day/77")
     assert not traps.first_report("http://a.example/day/78")
+
+
+HTML = {"content-type": "text/html; charset=utf-8"}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (503, {**HTML, "cf-mitigated": "challenge"}, ""),
+        (405, {**HTML, "x-amzn-waf-action": "captcha"}, ""),
+        (403, HTML, "<title>Just a moment...</title><script>window._cf_chl_opt={}</script>"),
+        (200, HTML, "<script src=/cdn-cgi/challenge-platform/h/g/orchestrate></script>"),
+        (429, HTML, "<p>Our systems have detected unusual traffic from your network</p>"),
+        (200, HTML, "<h1>Please verify that you are human</h1>"),
+        (200, HTML, "<h1>Confirm you’re not a robot</h1>"),
+        (200, HTML, "<h1>Подтвердите, что вы не робот</h1>"),
+        (200, HTML, "<p>Запросы с вашего устройства похожи на автоматические</p>"),
+        (403, HTML, "<div class='h-captcha' data-sitekey=x></div>"),
+        (200, {}, '<form action="/showcaptcha">'),
+    ],
+)
+def test_a_bot_check_is_recognised(status: int, headers: dict[str, str], body: str) -> None:
+    assert is_bot_check(status, headers, body.encode())
+    assert observed(status, headers, latency_s=0.1, size=1, body=body.encode() or b" ").failure is F.BOT_CHECK
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (403, HTML, "<h1>Forbidden</h1>"),
+        (200, HTML, "<form><input name=password><div class='g-recaptcha'></div></form>"),  # a login's own
+        (200, HTML, "<h1>Я не робот (песня)</h1>"),
+        (200, {"content-type": "application/json"}, '{"text": "are you a robot?"}'),
+        (200, HTML, "<p>Are you a robot?</p>" + "x" * 200_000),
+        (200, HTML, ""),
+    ],
+)
+def test_a_page_is_no_bot_check(status: int, headers: dict[str, str], body: str) -> None:
+    assert not is_bot_check(status, headers, body.encode())
+
+
+def test_hosts_counted_together() -> None:
+    assert grouped("a.songs.example.co.uk:443", ["192.0.2.1"], "host") == "a.songs.example.co.uk:443"
+    assert grouped("a.songs.example.co.uk:443", ["192.0.2.1"], "domain") == "domain example.co.uk"
+    assert grouped("one.blogspot.com:80", [], "domain") == "domain one.blogspot.com"  # a hoster's blogs stay apart
+    assert grouped("127.0.0.1:80", ["127.0.0.1"], "domain") == "127.0.0.1:80"
+    assert grouped("a.example:80", ["192.0.2.9", "192.0.2.1"], "address") == "address 192.0.2.1"

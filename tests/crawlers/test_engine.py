@@ -350,3 +350,10 @@ async def test_a_stop_ends_a_crawl_that_waits_for_the_budget(bench: Bench) -> No
         complete, _ = await asyncio.gather(bench.run("/song/1"), stop_once_postponed())
     assert not complete
     assert sum(bench.site.hits.values()) == 0
+
+
+async def test_a_bot_check_is_told_and_nothing_of_it_is_believed(bench: Bench) -> None:
+    assert await bench.run("/challenge", limits={"max_attempts": 1})
+    assert bench.store.ends() == {"challenge": F.BOT_CHECK}
+    assert bench.site.hits["/song/7"] == 0
+    assert F.BOT_CHECK in {each.failure for each in bench.budget.observed}

@@ -37,6 +37,7 @@ AUDIO_SCHEME = "yt-dlp+"
 """Before the page's URL: the audio's own address is found when it is fetched, for it expires."""
 DEFAULT_MAX_ENTRIES = 5_000
 """Entries of one list, unless the campaign's option ``max_entries`` says otherwise."""
+_OF_LISTS = ("newest_first", "title")
 _SECRET_WORDS = ("cookie", "passw", "token", "secret", "account", "login", "username", "netrc", "auth", "sessionid")
 _MAX_TITLE, _MAX_TEXT = 1000, 5000
 _MAX_CHAPTERS = 500
@@ -94,6 +95,8 @@ class YtDlpAdapter:
     """Names of yt-dlp's extractor classes, without IE, in the order in which they are asked; no other ever runs."""
     extractor_args: ClassVar[Mapping[str, Mapping[str, Sequence[str]]]] = {}
     """yt-dlp's ``extractor_args`` for reading pages (not for audio)."""
+    newest_first: ClassVar[frozenset[str]] = frozenset()
+    """Kinds of lists that begin with the newest: a later crawl may leave them at what it knows."""
     seed_forms: ClassVar[str]
     """What a seed may look like, for the message about one that does not."""
     search_missing: ClassVar[str] = "yt-dlp cannot search this site; name its channels, playlists or items as seeds"
@@ -118,7 +121,7 @@ class YtDlpAdapter:
                 raise ValueError(f"seeds: {seed!r} is nothing of {self.name}; name {self.seed_forms}")
             if not found.source_key:
                 raise ValueError(f"seeds: {seed!r} is cut off; give the whole address")
-            requests.append(PageRequest(found.url, found.kind))
+            requests.append(PageRequest(found.url, found.kind, 0, self._context(found)))
         for wanted in query.search:
             if not wanted.strip():
                 raise ValueError("search: an empty text finds nothing; leave it out")
@@ -175,6 +178,9 @@ class YtDlpAdapter:
             availability=availability,
             availability_detail=None if available else detail,
         )
+
+    def _context(self, found: Recognised) -> dict[str, Any]:
+        return {"newest_first": True} if found.kind in self.newest_first else {}
 
     def _audio_url(self, url: str, key: str) -> str:
         found = self.recognise(url)
@@ -246,11 +252,12 @@ class YtDlpAdapter:
                     yield item
             else:
                 # Items first: a channel's next window is wanted only after what was found in this one.
-                context = {"title": title} if title else {}
+                context = self._context(target) | ({"title": title} if title else {})
                 yield PageRequest(target.url, target.kind, 1 if target.kind == ITEM else 0, context)
         following = _count(info.get("_next_offset"))
         if offset < following < most:
-            rest = {**request.context, "offset": following}
+            rest = {name: request.context[name] for name in _OF_LISTS if name in request.context}
+            rest["offset"] = following
             yield PageRequest(request.url, request.kind, request.priority, rest, continues=True)
 
     def _entry(self, entry: Mapping[str, Any]) -> Recognised | None:

@@ -25,6 +25,7 @@ class RuTube(YtDlpAdapter):
     extractors: ClassVar[tuple[str, ...]] = (
         "RutubeChannel", "RutubeEmbed", "RutubeMovie", "RutubePerson", "RutubePlaylist", "RutubeTags", "Rutube",
     )  # fmt: skip
+    newest_first: ClassVar[frozenset[str]] = frozenset(("channel",))
     seed_forms: ClassVar[str] = (
         "URLs of videos, channels, playlists, tags or shows, a video's id (32 hexadecimal digits) or a channel's @name"
     )

@@ -28,6 +28,7 @@ class Vk(YtDlpAdapter):
     url_patterns: ClassVar[tuple[str, ...]] = ("vk.com", "vk.ru", "vkvideo.ru", "vkplay.live", "live.vkplay.ru")
     politeness: ClassVar[PolitenessDefaults] = PolitenessDefaults(delay_s=2.0, concurrency=1, respect_robots=False)
     extractors: ClassVar[tuple[str, ...]] = ("VKUserVideos", "VKWallPost", "VKPlay", "VKPlayLive", "VK")
+    newest_first: ClassVar[frozenset[str]] = frozenset(("channel",))
     seed_forms: ClassVar[str] = (
         "URLs of videos, clips, playlists, wall posts or of a community's videos, ids such as -123_456, or @names"
     )

@@ -80,6 +80,7 @@ class YouTube(YtDlpAdapter):
             "skip": ["hls", "dash", "translated_subs"],
         },
     }
+    newest_first: ClassVar[frozenset[str]] = frozenset(("channel",))
     seed_forms: ClassVar[str] = "URLs of videos, playlists or channels, their ids, or @handles"
 
     def recognise(self, url: str) -> Recognised | None:

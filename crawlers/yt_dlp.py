@@ -11,6 +11,7 @@ import concurrent.futures
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import httpx
@@ -27,7 +28,8 @@ from adapters.contract import (
 )
 from crawlers.classify import Backoff
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
-from crawlers.history import CrawlHistory
+from crawlers.history import CrawlHistory, Link
+from crawlers.incremental import KNOWN_IN_A_ROW, Incremental, body_digest
 from crawlers.ports import (
     Claim,
     CrawlJob,
@@ -53,9 +55,14 @@ from crawlers.yt_dlp_parts.session import Extraction
 MIN_PAGE_BYTES = 20_000_000
 """A watch page with its data is larger than most pages: ``limits.max_page_bytes`` may raise this, not lower it."""
 CONTENT_TYPE = "application/json; profile=yt-dlp-info"
+MAX_REST_S = 30.0
+"""After a refused permit nothing is tried for so long at most: the operator may have changed the budget."""
 _RECHECK_S = 0.5
 _STOP_CHECK_S = 0.1
 _THREADS_END_S = 10.0
+_TOLD_IN_WORDS = frozenset((FailureClass.RATE_LIMITED, FailureClass.BOT_CHECK))
+"""What the budget must know although the status did not say it. Not a demand to sign in: at these sites it is mostly
+the item's (members only, a closed group), and must not stop its source."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,15 +91,13 @@ async def crawl_with_yt_dlp(
     """
     if adapter.engine is not Engine.YT_DLP or not isinstance(adapter, YtDlpAdapter):
         raise ValueError(f"adapter {adapter.name!r}: engine {adapter.engine.value!r} is not read by yt-dlp")
-    run = _Run(job, adapter, store, snapshots, budget, guard, progress, backoff or Backoff(), accounts, transport)
+    waits = backoff or Backoff()
+    run = _Run(job, adapter, store, snapshots, budget, guard, progress, waits, accounts, transport, history)
     await run.seed()
     try:
         return await run.crawl(stop)
     finally:
         await run.close()
-
-
-_TOLD_IN_WORDS = frozenset((FailureClass.RATE_LIMITED, FailureClass.BOT_CHECK, FailureClass.AUTH_REQUIRED))
 
 
 class _Run:
@@ -110,6 +115,7 @@ class _Run:
         backoff: Backoff,
         accounts: Accounts | None,
         transport: httpx.AsyncBaseTransport | None,
+        history: CrawlHistory | None,
     ) -> None:
         self._job = job
         self._adapter = adapter
@@ -118,6 +124,7 @@ class _Run:
         self._budget = budget
         self._progress = progress
         self._backoff = backoff
+        self._incremental = Incremental(job, history, conditional=False)
         self._writer = GroupWriter(store, snapshots, self._committed)
         try:
             cookies = (accounts or Accounts()).cookies(adapter.name)
@@ -148,11 +155,13 @@ class _Run:
         self._held: set[str] = set()
         self._finished = progress.pages
         self._changed = asyncio.Event()
+        self._rest_until = 0.0
 
     # --- the frontier
 
     async def seed(self) -> None:
         """Hands the adapter's first requests to the store. Raises the adapter's ValueError for a bad seed."""
+        await self._incremental.prepare()
         await self._store.seed([QueuedRequest(_key(request), request) for request in self._adapter.seeds(self._query)])
 
     async def crawl(self, stop: StopSignal) -> bool:
@@ -182,6 +191,9 @@ class _Run:
         while not stop.is_set():
             self._raise_failed()
             self._changed.clear()
+            if time.monotonic() < self._rest_until:
+                await self._wait(_STOP_CHECK_S)
+                continue
             # A place is free when its page is committed, so that a kill costs no more than what is under way. These
             # sites are asked once a second or less: nothing is gained by larger commits.
             room = min(self._slots - len(self._held), self._job.limits.max_pages - self._finished - len(self._visits))
@@ -256,6 +268,10 @@ class _Run:
             incident = self._incident(queued, FetchError(FailureClass.TOO_DEEP, deep), final=True, attempts=0)
             self._writer.put(PageOutcome(queued, final_url=request.url, incident=incident))
             return
+        if (visit := self._incremental.unneeded(queued)) is not None:
+            self._progress.unchanged += 1
+            self._writer.put(PageOutcome(queued, visit=visit))
+            return
         extraction = Extraction(self._network, asyncio.get_running_loop(), priority=request.priority)
         self._extractions.add(extraction)
         started = time.monotonic()
@@ -277,6 +293,8 @@ class _Run:
         if read.postponed is not None:
             outcome.postponed = read.postponed
             outcome.retry_in_s = max(read.postponed.seconds, 0.0)
+            # These sites are one server group each, or nearly: the next request would get no permit either.
+            self._rest_until = time.monotonic() + min(outcome.retry_in_s, MAX_REST_S)
             self._writer.put(outcome)
         else:
             await self._conclude(queued, outcome, read)
@@ -297,14 +315,18 @@ class _Run:
         if read.page is not None and outcome.retry_in_s is None:
             outcome.status = outcome.status or 200
             content = body(read.page)
+            digest = body_digest(content)
+            known = queued.known
             record = SnapshotRecord(
                 queued.request.url,
                 outcome.status,
                 {"content-type": CONTENT_TYPE},
                 content,
-                fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                fetched_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                digest=digest,
+                repeats=known.body if known is not None and known.digest == digest else None,
             )
-            error = self._parse(queued, outcome, content) or error
+            error = await self._parse(queued, outcome, content, digest) or error
         if error is not None:
             outcome.incident = self._incident(queued, error, final=outcome.retry_in_s is None)
         elif outcome.retry_in_s is None:
@@ -314,7 +336,9 @@ class _Run:
         self._progress.items += len(outcome.items)
         self._writer.put(outcome, record)
 
-    def _parse(self, queued: QueuedRequest, outcome: PageOutcome, content: bytes) -> FetchError | None:
+    async def _parse(
+        self, queued: QueuedRequest, outcome: PageOutcome, content: bytes, digest: str
+    ) -> FetchError | None:
         page = Page(queued.request.url, queued.request, outcome.status or 200, {"content-type": CONTENT_TYPE}, content)
         items: list[RecordingItem] = []
         discovered: dict[str, QueuedRequest] = {}
@@ -331,9 +355,25 @@ class _Run:
         except Exception as problem:
             logger.exception("%s: the adapter %s failed", queued.request.url, self._adapter.name)
             error = FetchError(FailureClass.ADAPTER_BROKEN, f"{type(problem).__name__}: {problem}"[:500])
+        links = [_link(queued, each) for each in discovered.values()]
+        row = await self._incremental.known_in_a_row(queued, items, links)
+        wanted = [on for each in discovered.values() if (on := self._onward(queued, each, row)) is not None]
         outcome.items = items
-        outcome.discovered = list(discovered.values())
+        outcome.discovered = wanted
+        outcome.left_list = len(wanted) < len(discovered)
+        if error is None:
+            outcome.visit = self._incremental.was_read(queued, {}, digest, links)
         return error
+
+    def _onward(self, parent: QueuedRequest, found: QueuedRequest, row: int | None) -> QueuedRequest | None:
+        """The request, unless the rest of its list is known; the next window is told how much was known so far."""
+        deeper = found.depth - parent.depth
+        if not self._incremental.may_continue(found, row, deeper=deeper):
+            return None
+        if row and deeper == 0:
+            context = {**found.request.context, KNOWN_IN_A_ROW: row}
+            return replace(found, request=replace(found.request, context=context))
+        return found
 
     def _incident(
         self, queued: QueuedRequest, error: FetchError, *, final: bool, attempts: int | None = None
@@ -350,6 +390,11 @@ class _Run:
             attempts=queued.attempts + 1 if attempts is None else attempts,
             final=final,
         )
+
+
+def _link(parent: QueuedRequest, found: QueuedRequest) -> Link:
+    request, deeper = found.request, found.depth - parent.depth
+    return Link(found.request_key, request.url, request.kind, request.priority, request.context or None, deeper)
 
 
 def _key(request: PageRequest) -> str:

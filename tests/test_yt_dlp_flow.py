@@ -50,12 +50,13 @@ class Server:
     url: str = ""
     asked: list[str] = field(default_factory=list)
     hold: asyncio.Event | None = None
+    videos: list[int] = field(default_factory=lambda: list(range(VIDEOS)))
 
     async def channel(self, request: web.Request) -> web.Response:
         self.asked.append(request.path_qs)
         page = int(request.query["page"])
-        numbers = range((page - 1) * PAGE, min(page * PAGE, VIDEOS))
-        more = page * PAGE < VIDEOS
+        numbers = self.videos[(page - 1) * PAGE : page * PAGE]
+        more = page * PAGE < len(self.videos)
         following = f"https://rutube.ru/api/video/person/7/?page={page + 1}" if more else None
         return web.json_response({"results": [self.record(n) for n in numbers], "has_next": more, "next": following})
 
@@ -155,6 +156,7 @@ def open_run(database: Database) -> str:
     spec = {
         "adapter": "rutube", "audio": "fingerprint_only", "trust": 0.5, "seeds": ["https://rutube.ru/channel/7/"],
         "politeness": {"delay": 0.0, "concurrency": 3}, "approval": {},
+        "revisit": {"incremental": True, "ask": "when_due", "min": 3600.0, "max": 86400.0, "stop_after_known": 5},
     }  # fmt: skip
     with database.transaction() as session:
         campaign = Campaign(name=f"c-{uuid.uuid4().hex[:8]}", spec={})
@@ -228,6 +230,21 @@ async def test_a_crawl_that_is_cancelled_goes_on_and_its_audio_is_heard(
 
     gone = await ActivityEnvironment().run(ingest.fetch_and_fingerprint, m.CandidateInput(str(found[REMOVED]["id"])))
     assert gone.outcome == "settled"
+
+
+async def test_a_second_crawl_asks_for_what_is_new(database: Database, server: Server, resources: Resources) -> None:
+    crawls = CrawlActivities(resources)
+    assert (await ActivityEnvironment().run(crawls.crawl, m.CrawlInput(open_run(database)))).complete
+    known = rows(database, "SELECT source_key, item_digest, state FROM candidates ORDER BY source_key")
+    server.asked.clear()
+    server.videos.insert(0, 99)
+    assert (await ActivityEnvironment().run(crawls.crawl, m.CrawlInput(open_run(database)))).complete
+    assert [path for path in server.asked if "person" not in path] == [
+        f"/api/video/{key(99)}/", f"/api/play/options/{key(99)}/",
+    ]  # fmt: skip
+    found = rows(database, "SELECT source_key, item_digest, state FROM candidates ORDER BY source_key")
+    assert [row for row in found if row["source_key"] != key(99)] == known
+    assert len(found) == VIDEOS + 1
 
 
 async def check_snapshots(database: Database, resources: Resources, items: dict[str, Any]) -> None:

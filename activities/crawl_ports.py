@@ -148,7 +148,8 @@ def _frontier_row(queued: QueuedRequest) -> FrontierRow:
     )
 
 
-def _candidate_row(item: RecordingItem) -> CandidateRow:
+def candidate_row(item: RecordingItem) -> CandidateRow:
+    """The item as the record keeps it."""
     return CandidateRow(item.source_key, item.url, item.to_json(), item.digest(), item.availability.value)
 
 
@@ -159,7 +160,7 @@ def _outcome_row(outcome: PageOutcome) -> OutcomeRow:
         url=outcome.final_url or outcome.queued.request.url,
         attempts=outcome.queued.attempts,
         status=outcome.status,
-        items=[_candidate_row(item) for item in outcome.items],
+        items=[candidate_row(item) for item in outcome.items],
         discovered=[_frontier_row(queued) for queued in outcome.discovered],
         incident=None
         if incident is None

@@ -17,7 +17,7 @@ from activities.crawl_ports import PostgresCrawlStore, PostgresHistory, WarcSnap
 from activities.heartbeats import with_heartbeats
 from activities.politeness import budget_limits
 from activities.resources import Resources
-from adapters.contract import Adapter, Engine, UnknownAdapterError, get_adapter
+from adapters.contract import Adapter, UnknownAdapterError, get_adapter
 from catalog import availability
 from catalog.availability import Bounds
 from catalog.campaigns import holds
@@ -25,14 +25,11 @@ from catalog.campaigns.health import Usual
 from catalog.models import RUN_FINAL_STATES, CrawlRun
 from catalog.repositories.crawl_store import CrawlRunStore
 from catalog.repositories.refresh_store import RefreshRunStore
-from crawlers.engine import crawl as crawl_pages
+from crawlers.engines import crawl_with_engine
 from crawlers.errors import CONSEQUENCES
-from crawlers.files import crawl_files
-from crawlers.guard import AddressGuard
 from crawlers.history import RevisitPolicy
 from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress
 from crawlers.recheck import KEYS, Known, recheck
-from crawlers.yt_dlp import crawl_with_yt_dlp
 
 RETRIED_REASONS = [failure.value for failure, consequence in CONSEQUENCES.items() if consequence.retry]
 """A candidate that failed for one of these is tried again by the next run."""
@@ -99,24 +96,18 @@ class CrawlActivities:
                 bounds=(job.revisit.min_s, job.revisit.max_s),
                 watch=holds.Watch(before),
             )
-        store = PostgresCrawlStore(record)
-        if adapter.engine is Engine.FILES:
-            return crawl_files(job, adapter, store=store, progress=progress, stop=stop)
-        ports: dict[str, Any] = {
-            "store": store,
-            "snapshots": WarcSnapshotStore(
-                record, self._resources.objects, source=run.source, crawl_run_id=str(run.id)
-            ),
-            "budget": self._resources.budget,
-            "guard": AddressGuard(job.allow_private),
-            "progress": progress,
-            "stop": stop,
-            "history": PostgresHistory(self._database, run.id, run.source),
-        }
-        if adapter.engine is Engine.YT_DLP:
-            resources = self._resources
-            return crawl_with_yt_dlp(job, adapter, accounts=resources.accounts, transport=resources.transport, **ports)
-        return crawl_pages(job, adapter, **ports)
+        return crawl_with_engine(
+            job,
+            adapter,
+            store=PostgresCrawlStore(record),
+            snapshots=WarcSnapshotStore(record, self._resources.objects, source=run.source, crawl_run_id=str(run.id)),
+            budget=self._resources.budget,
+            progress=progress,
+            stop=stop,
+            accounts=self._resources.accounts,
+            transport=self._resources.transport,
+            history=PostgresHistory(self._database, run.id, run.source),
+        )
 
     def _refresh(self, run: CrawlRun, adapter: Adapter, job: CrawlJob) -> tuple[CrawlRunStore, Adapter, CrawlJob]:
         """The parts of a run that only looks whether known items are still there."""

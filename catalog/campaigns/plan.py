@@ -12,6 +12,7 @@ from croniter import croniter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from catalog import availability
 from catalog.campaigns import repository
 from catalog.campaigns.spec import CampaignSpec, Schedule, SourceSpec
 from catalog.models import Campaign, CrawlRun, FrontierRequest
@@ -19,10 +20,15 @@ from catalog.models import Campaign, CrawlRun, FrontierRequest
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a look at the site told. ``requests``: expected in all; ``bytes_per_request``: mean size of a page."""
+    """What a look at the site told. ``requests``: expected in all; ``bytes_per_request``: mean size of a page.
+
+    ``pages``: so many were looked at; ``complete``: that was all there is.
+    """
 
     requests: int
     bytes_per_request: float
+    pages: int = 0
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +36,15 @@ class SourcePlan:
     """The expected cost of one source.
 
     Attributes:
-        basis: ``last_run``, ``sample``, or ``limit`` (nothing is known: the figures are the most that may happen).
+        basis: ``sample`` (where one was taken), ``last_run``, ``due`` (of a refresh: sources that are to be looked at),
+            or ``limit`` (nothing is known: the figures are the most that may happen).
         requests: expected, or at most.
         bytes: expected; None when unknown.
         hours: at least so long under delay and concurrency; for ``limit``, if the limit is reached.
         note: the same for people.
         last: what the last run did (``requests, bytes, hours, items``), None without one.
         changes: the source's settings against those of its last run.
+        since_last: requests, bytes and hours against its last run, one line each.
     """
 
     source: str
@@ -48,6 +56,7 @@ class SourcePlan:
     note: str
     last: dict[str, Any] | None
     changes: list[str]
+    since_last: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +98,7 @@ def plan(
     sources = []
     for source, entry in zip(spec.sources, record["sources"], strict=True):
         last = _last_run(session, stored, source.name) if stored is not None else None
-        current = {
-            **entry,
-            "allow_private": record["allow_private"],
-            "approval": record["approval"],
-            "revisit": record["revisit"],
-            "kind": record["kind"],
-            "refresh": record["refresh"],
-        }
+        current = repository.run_spec(record, entry)
         sources.append(_source(session, source, current, last, (samples or {}).get(source.name)))
     return Plan(spec.name, change, difference, sources, next_starts(spec.schedule, now=now))
 
@@ -121,16 +123,25 @@ def _source(
     most, delay = source.limits.max_pages, source.politeness.delay or 0.0
     facts, service_s = _facts(session, last) if last is not None else (None, 0.0)
     size: int | None = None
-    if facts is not None and facts["requests"]:
-        basis, requests = "last_run", min(int(facts["requests"]), most)
-        size = int(facts["bytes"] * requests / facts["requests"])
-        note = f"as the last run: {facts['requests']} requests, {facts['items']} items"
-        if facts["state"] not in ("finished",):
-            note = f"the last run was {facts['state']} after {facts['requests']} requests: expect at least that"
+    if entry["kind"] == "refresh":
+        wanted = entry["refresh"]
+        bounds = availability.Bounds(wanted["confirm_after"], wanted["min"], wanted["max"])
+        waiting = availability.count_due(session, source.name, bounds)
+        basis, requests = "due", min(waiting, wanted["max_checks"])
+        note = f"{waiting} sources are due; at most {wanted['max_checks']} in one run"
     elif sample is not None:
         basis, requests = "sample", min(sample.requests, most)
         size = int(sample.bytes_per_request * requests)
-        note = f"from a sample: {sample.requests} requests"
+        least = "" if sample.complete else "at least "
+        note = f"from {sample.pages} pages: {least}{sample.requests} requests"
+    elif facts is not None and facts["requests"]:
+        basis, requests = "last_run", min(int(facts["requests"]), most)
+        size = int(facts["bytes"] * requests / facts["requests"])
+        note = f"as the last run: {facts['requests']} requests, {facts['items']} items"
+        if facts["skipped"] or facts["not_modified"]:
+            note += f"; {facts['skipped']} known pages not asked, {facts['not_modified']} not modified"
+        if facts["state"] not in ("finished",):
+            note = f"the last run was {facts['state']} after {facts['requests']} requests: expect at least that"
     else:
         basis, requests, note = "limit", most, f"no earlier run: at most {most} requests"
     concurrency = source.politeness.concurrency or 1
@@ -149,7 +160,18 @@ def _source(
         note=note,
         last=facts,
         changes=changes,
+        since_last=[] if facts is None or basis == "last_run" else _since_last(facts, requests, size, seconds / 3600),
     )
+
+
+def _since_last(facts: dict[str, Any], requests: int, size: int | None, hours: float) -> list[str]:
+    lines = []
+    for name, now in (("requests", requests), ("bytes", size), ("hours", round(hours, 2))):
+        before = round(facts[name], 2)
+        if now is not None and now != before:
+            share = f" ({(now - before) / before:+.0%})" if before else ""
+            lines.append(f"{name}: {before} → {now}{share}")
+    return lines
 
 
 def _last_run(session: Session, campaign: Campaign, source: str) -> CrawlRun | None:
@@ -188,6 +210,8 @@ def _facts(session: Session, run: CrawlRun) -> tuple[dict[str, Any], float]:
         "requests": requests,
         "bytes": int(counters.get("bytes", 0)),
         "items": int(counters.get("items", 0)),
+        "skipped": int(counters.get("skipped", 0)),
+        "not_modified": int(counters.get("not_modified", 0)),
         "hours": took / 3600,
     }
     return facts, service_s

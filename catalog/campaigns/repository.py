@@ -110,22 +110,25 @@ def open_runs(session: Session, campaign_id: uuid.UUID, trigger_key: str) -> lis
             campaign_id=campaign_id,
             trigger_key=trigger_key,
             source=entry["source"],
-            spec={
-                **entry,
-                "campaign": campaign.name,
-                "revision": campaign.revision,
-                "allow_private": campaign.spec["allow_private"],
-                "approval": campaign.spec["approval"],
-                # A campaign that was recorded by an earlier version of the program says nothing of these.
-                "revisit": campaign.spec.get("revisit"),
-                "kind": campaign.spec.get("kind", "crawl"),
-                "refresh": campaign.spec.get("refresh"),
-            },
+            spec={**run_spec(campaign.spec, entry), "campaign": campaign.name, "revision": campaign.revision},
         )
         session.add(run)
         session.flush()  # one by one: keys sort by time, and so keep the file's order
         runs.append(run)
     return runs
+
+
+def run_spec(record: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run needs of a campaign's record: the source's entry, and what counts for all sources."""
+    return {
+        **entry,
+        "allow_private": record["allow_private"],
+        "approval": record["approval"],
+        # A campaign that was recorded by an earlier version of the program says nothing of these.
+        "revisit": record.get("revisit"),
+        "kind": record.get("kind", "crawl"),
+        "refresh": record.get("refresh"),
+    }
 
 
 def get_run(session: Session, run_id: uuid.UUID) -> CrawlRun:

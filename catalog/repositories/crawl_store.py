@@ -349,6 +349,11 @@ class CrawlRunStore:
             if self._watch is not None:
                 self._watch.after_commit(session, self._run, counters)
 
+    def upsert(self, outcomes: Sequence[OutcomeRow]) -> Counter[str]:
+        """Takes in the items of these outcomes alone, as `commit` would; counts ``new, changed, unchanged``."""
+        with self._database.transaction() as session:
+            return self._upsert_candidates(session, outcomes)
+
     def _complete(
         self, session: Session, counters: Mapping[str, Any], outcomes: Sequence[OutcomeRow]
     ) -> Mapping[str, Any]:

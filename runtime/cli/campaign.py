@@ -22,7 +22,7 @@ from catalog.campaigns.watching import Watched, watched
 from catalog.models import Campaign
 from crawlers.errors import CONSEQUENCES
 from runtime.adapters import adapter_facts
-from runtime.cli import _checks, _context, _schedules, _watch
+from runtime.cli import _checks, _context, _schedules, _trial, _watch
 from runtime.cli._output import (
     BadOptionError,
     cell,
@@ -37,6 +37,7 @@ from runtime.cli._output import (
 from runtime.cli._progress import follow, render
 from runtime.cli._schedules import ScheduleRow
 from runtime.report import render as render_report
+from runtime.settings import Settings
 from workflows.client import WorkflowClient
 
 File = Annotated[Path, typer.Argument(help="The campaign file (YAML).", show_default=False)]
@@ -55,6 +56,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Campaigns: what is crawled, how gently, and when.", no_args_is_help=True)
     for command in (validate, plan, apply, start, pause, resume, stop, cancel, show, report, watch, schedules, delete):
         group.command()(command)
+    group.command("dry-run")(_trial.dry_run)
     group.command()(_checks.release)
     group.command()(_checks.discard)
     group.command("list")(list_)
@@ -71,12 +73,27 @@ def validate(file: File, set_: Overrides = None, as_json: AsJson = False) -> Non
         typer.echo(f"{file}: good; {spec.name}, sources: {', '.join(source.name for source in spec.sources)}")
 
 
-def plan(file: File, set_: Overrides = None, as_json: AsJson = False) -> None:
+def plan(
+    file: File,
+    set_: Overrides = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Fetch so many pages of each source, politely, and keep nothing."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Tell what a campaign would cost and change; nothing is done."""
     with errors_reported():
         spec = _load(file, set_)
-        with _context.open_context() as context, context.database.transaction() as session:
-            result = make_plan(session, spec)
+        with _context.open_context() as context:
+            samples = {}
+            if sample is not None:
+                # Only then: the engines take a second to import.
+                from runtime.trial import sample as take_sample
+
+                samples = take_sample(context.database, Settings(), spec, sample)
+            with context.database.transaction() as session:
+                result = make_plan(session, spec, samples)
     if as_json:
         return print_json(result.to_json())
     out = console()
@@ -94,9 +111,9 @@ def plan(file: File, set_: Overrides = None, as_json: AsJson = False) -> None:
     out.print(f"applying it: {result.change}")
     _print_lines(result.difference)
     for each in result.sources:
-        if each.changes:
+        if each.changes or each.since_last:
             out.print(cell(f"{each.source} since its last run:"))
-            _print_lines(each.changes)
+            _print_lines([*each.changes, *each.since_last])
     if result.next_starts:
         out.print("next starts (UTC): " + ", ".join(map(moment, result.next_starts)))
 
@@ -125,9 +142,12 @@ def apply(file: File, set_: Overrides = None, as_json: AsJson = False) -> None:
 def start(
     name: Name,
     wait: Annotated[bool, typer.Option("--wait", help="Show the progress until the end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="As `campaign dry-run`: start nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start one execution now. With --wait, status 1 unless every run finishes."""
+    if dry_run:
+        return _trial.dry_run(name, as_json=as_json)
     with errors_reported(), _context.open_context() as context:
         campaign = _get(context, name)
         trigger = context.run(context.need_workflows().start_campaign(str(campaign.id)))

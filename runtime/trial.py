@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from activities.crawl_ports import PostgresBudget, candidate_row
+from activities.crawl_ports import candidate_row
 from activities.crawls import job_of
+from activities.politeness import fleet_budget
 from adapters.contract import RecordingItem, get_adapter
 from catalog.campaigns.errors import CampaignError
 from catalog.campaigns.plan import Sample
@@ -23,10 +24,9 @@ from catalog.campaigns.spec import CampaignSpec
 from catalog.database import Database
 from catalog.models import CrawlRun
 from catalog.repositories.crawl_store import CandidateRow, tells_less
-from catalog.repositories.politeness import PolitenessRepository
 from crawlers.engines import crawl_with_engine
 from crawlers.ephemeral import EphemeralStore, NoSnapshots
-from crawlers.ports import CrawlProgress
+from crawlers.ports import CrawlProgress, PolitenessBudget
 from crawlers.yt_dlp_parts.accounts import Accounts
 from moderation.trial import Finding, Trial, read_only
 from runtime.settings import Settings
@@ -92,13 +92,13 @@ async def look(database: Database, settings: Settings, spec: CampaignSpec, pages
         raise NoTrialError(
             f"{spec.name} is a refresh campaign: it finds nothing; `versions campaign plan` says its cost"
         )
-    budget = PostgresBudget(PolitenessRepository(database))
+    budget = fleet_budget(database)
     record = spec.record()
     return list(await asyncio.gather(*(_look(budget, settings, record, entry, pages) for entry in record["sources"])))
 
 
 async def _look(
-    budget: PostgresBudget, settings: Settings, record: dict[str, Any], entry: dict[str, Any], pages: int
+    budget: PolitenessBudget, settings: Settings, record: dict[str, Any], entry: dict[str, Any], pages: int
 ) -> _Trial:
     adapter = get_adapter(entry["adapter"])
     # What is known plays no part: the look is at the site.

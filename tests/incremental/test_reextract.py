@@ -82,7 +82,7 @@ async def test_the_difference_is_shown_before_anything_changes(world: World, sit
     assert found.new_items == [("extra", "Extra")]
     assert sorted(title for _, title in found.gone_items) == ["Песня 1", "Песня 3"]
     assert found.changed_items[0].fields == {"genre": (None, "folk")}
-    assert found.coverage["genre"] == (0, 11)
+    assert found.coverage["genre"] == (0, 10)
     assert found.coverage["title"] == (12, 11)
     assert found.changed_fields == {"genre": 10}
     assert [(url.rpartition("/")[2], why) for url, why in result.failures] == [("3", "ExtractionError: a bug")]

@@ -17,7 +17,7 @@ from activities.crawl_ports import PostgresCrawlStore, PostgresHistory, WarcSnap
 from activities.heartbeats import with_heartbeats
 from activities.politeness import budget_limits
 from activities.resources import Resources
-from adapters.contract import Adapter, UnknownAdapterError, get_adapter
+from adapters.contract import Adapter, Engine, UnknownAdapterError, get_adapter
 from catalog import availability
 from catalog.availability import Bounds
 from catalog.campaigns import holds
@@ -53,7 +53,9 @@ class CrawlActivities:
         except UnknownAdapterError as error:
             raise ApplicationError(str(error), type="unknown_source", non_retryable=True) from error
         job = job_of(run, adapter, self._resources.user_agent)
-        before = await asyncio.to_thread(self._begin, run_id)
+        # Files are what a person has: fewer of them are no fault of ours.
+        judged = adapter.engine is not Engine.FILES
+        before = await asyncio.to_thread(self._begin, run_id) if judged else None
         # An earlier attempt's pages count: the limits are the run's.
         progress = CrawlProgress(pages=int(run.counters.get("pages", 0)))
         stop = asyncio.Event()
@@ -69,7 +71,7 @@ class CrawlActivities:
         finally:
             self._resources.crawls.pop(message.crawl_run_id, None)
         if complete:
-            await asyncio.to_thread(self._crawled, run_id)
+            await asyncio.to_thread(self._crawled, run_id, judged)
         return m.CrawlResult(complete, progress.pages, progress.items)
 
     def _engine(
@@ -135,12 +137,13 @@ class CrawlActivities:
         with self._database.transaction() as session:
             return session.get_one(CrawlRun, run_id)
 
-    def _crawled(self, run_id: uuid.UUID) -> None:
+    def _crawled(self, run_id: uuid.UUID, judged: bool) -> None:
         with self._database.transaction() as session:
             run = session.get_one(CrawlRun, run_id, with_for_update=True)
             if run.crawled_at is None:
                 run.crawled_at = datetime.now(UTC)
-                holds.judge_at_end(session, run)
+                if judged:
+                    holds.judge_at_end(session, run)
 
 
 def job_of(run: CrawlRun, adapter: Adapter, user_agent: str) -> CrawlJob:

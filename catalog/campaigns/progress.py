@@ -302,7 +302,7 @@ def waiting_items(session: Session, campaign_id: uuid.UUID, limit: int = 50, cur
         items += _waiting_runs(session, campaign_id, name)
         items += waiting_requests(session, campaign_id)
     query = (
-        select(Candidate, CrawlRun.source, CrawlRun.state, ReviewCase.id)
+        select(Candidate, CrawlRun.source, CrawlRun.state, CrawlRun.publication, ReviewCase.id)
         .join(CrawlRun, CrawlRun.id == Candidate.crawl_run_id)
         .outerjoin(ReviewCase, and_(ReviewCase.candidate_id == Candidate.id, ReviewCase.state.in_(("open", "decided"))))
         .where(CrawlRun.campaign_id == campaign_id, Candidate.state.not_in(FINAL_STATES))
@@ -313,11 +313,13 @@ def waiting_items(session: Session, campaign_id: uuid.UUID, limit: int = 50, cur
         query = query.where(tuple_(Candidate.since, Candidate.id) > tuple_(literal(after[0]), literal(after[1])))
     rows = session.execute(query).all()
     breakers = open_breakers(session, {row[1] for row in rows})
-    for candidate, source, run_state, case_id in rows[:limit]:
+    for candidate, source, run_state, publication, case_id in rows[:limit]:
         waiting_on = candidate.waiting_on or ("moderator" if candidate.state == "in_review" else "worker")
         who = UNBLOCK.get(waiting_on, waiting_on)
         if case_id is not None and waiting_on == "moderator":
             who = f"a moderator: `versions review show {case_id}`"
+        elif waiting_on == "worker" and publication == "probation" and run_state not in RUN_FINAL_STATES:
+            who = "nobody needs to act: the first items of the run are judged together"
         elif waiting_on == "worker" and run_state == "paused":
             waiting_on, who = "operator", f"the operator: `versions campaign resume {name}`"
         elif candidate.reason == holds.HELD:

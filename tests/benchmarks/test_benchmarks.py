@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import _figures, api_reads, candidates_without_audio, crawl_pages, ingest_recordings
+from benchmarks import _figures, api_reads, candidates_without_audio, crawl_pages, ingest_recordings, recrawl_cost
 from benchmarks.__main__ import chosen, discover, main
 from benchmarks._figures import Figure
 
@@ -73,6 +73,12 @@ def test_one_figure_is_measured_and_the_others_stay(tmp_path: Path, monkeypatch:
     ]
     assert main(["--only", "nothing", "--results", str(results)]) == 2
     assert set(chosen(discover(), "peak_memory")) == {"ingest_recordings"}
+
+
+@pytest.mark.stack
+@pytest.mark.slow
+def test_recrawl_cost() -> None:
+    measured(recrawl_cost.measure(pages=20), recrawl_cost.FIGURES)
 
 
 @pytest.mark.stack

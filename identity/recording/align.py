@@ -74,8 +74,8 @@ def align(candidate: Items, target: Items) -> Aligned | None:
     return align_all(candidate, [target])[0]
 
 
-def align_all(candidate: Items, targets: Sequence[Items]) -> list[Aligned | None]:
-    """`align` with each of several recordings, in one go: about 0.15 ms a recording of 120 s.
+def align_all(candidate: Items, targets: Sequence[Items], worst: float = 1.0) -> list[Aligned | None]:
+    """`align` with each of several recordings, in one go; None also where the bit error rate is above ``worst``.
 
     Best is the least probable by chance: the distance of the bit error rate from one half in standard errors, which
     sets a long overlap with few errors above a short one with none.
@@ -89,10 +89,11 @@ def align_all(candidate: Items, targets: Sequence[Items]) -> list[Aligned | None
     joined = np.concatenate(chosen)
     pairs, offsets = _peaks(_votes(candidate, joined, sizes), candidate.size, sizes)
     # A trim that is no whole number of items splits its votes between two neighbours, so those are looked at too.
-    best = _best(_scores(candidate, joined, sizes, pairs, offsets), pairs, offsets)
+    best = _best(_scores(candidate, joined, sizes, pairs, offsets)[0], pairs, offsets)
     near = np.repeat(np.array(list(best), dtype=np.int64), 3)
     steps = np.repeat(np.array(list(best.values()), dtype=np.int64), 3) + np.tile([-1, 0, 1], len(best))
-    best = _best(_scores(candidate, joined, sizes, near, steps), near, steps)
+    scores, rates = _scores(candidate, joined, sizes, near, steps)
+    best = _best(np.where(rates <= worst, scores, -math.inf), near, steps)
     for pair, offset in best.items():
         alignment = align_at(candidate, chosen[pair], offset)
         result[places[pair]] = Aligned(offset, alignment) if alignment else None
@@ -134,17 +135,21 @@ def _peaks(votes: _Ints, ours: int, sizes: _Ints) -> tuple[_Ints, _Ints]:
         smooth = votes[start + margin : end - margin].copy()
         smooth[1:] += votes[start + margin : end - margin - 1]
         smooth[:-1] += votes[start + margin + 1 : end - margin]
-        count = min(OFFSETS_VERIFIED, smooth.size)
-        peaks = np.argpartition(smooth, -count)[-count:]
-        peaks = peaks[smooth[peaks] > 0]
+        # Where one offset stands out, the others need no look.
+        peaks = np.flatnonzero(smooth > max(0, int(smooth.max()) // 3))
+        if peaks.size > OFFSETS_VERIFIED:
+            peaks = peaks[np.argpartition(smooth[peaks], -OFFSETS_VERIFIED)[-OFFSETS_VERIFIED:]]
         pairs.append(np.full(peaks.size, pair))
         offsets.append(peaks + margin - (ours - 1))
         start = end
     return np.concatenate(pairs), np.concatenate(offsets)
 
 
-def _scores(candidate: Items, joined: Items, sizes: _Ints, pairs: _Ints, offsets: _Ints) -> npt.NDArray[np.float64]:
-    """How improbable by chance each (pair, offset) is; -inf with less than 10 s of sound on each other."""
+def _scores(
+    candidate: Items, joined: Items, sizes: _Ints, pairs: _Ints, offsets: _Ints
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """How improbable by chance each (pair, offset) is, -inf with less than 10 s of sound on each other; and its
+    bit error rate."""
     at = np.arange(candidate.size)[None, :] + offsets[:, None]
     inside = (at >= 0) & (at < sizes[pairs][:, None])
     starts = (np.cumsum(sizes) - sizes)[pairs][:, None]
@@ -152,8 +157,8 @@ def _scores(candidate: Items, joined: Items, sizes: _Ints, pairs: _Ints, offsets
     heard = inside & ((theirs != SILENCE) | (candidate != SILENCE)[None, :])
     wrong = np.where(heard, np.bitwise_count(theirs ^ candidate[None, :]), 0).sum(axis=1, dtype=np.int64)
     length = heard.sum(axis=1)
-    score = (0.5 - wrong / (32 * np.maximum(length, 1))) * np.sqrt(length)
-    return np.where(length >= _MIN_ITEMS, score, -math.inf)
+    rates = wrong / (32 * np.maximum(length, 1))
+    return np.where(length >= _MIN_ITEMS, (0.5 - rates) * np.sqrt(length), -math.inf), rates
 
 
 def _best(scores: npt.NDArray[np.float64], pairs: _Ints, offsets: _Ints) -> dict[int, int]:

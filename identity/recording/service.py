@@ -231,7 +231,9 @@ def propose(
     """
     by_version: defaultdict[uuid.UUID, list[tuple[_Member, Aligned]]] = defaultdict(list)
     members = _members(session, index or SegmentIndex(), items, exclude_candidate)
-    for member, aligned in zip(members, align_all(items, [member.items for member in members]), strict=True):
+    for member, aligned in zip(
+        members, align_all(items, [each.items for each in members], WEAK_BIT_ERROR_RATE), strict=True
+    ):
         if aligned and verdict_of(aligned.alignment):
             by_version[member.version_id].append((member, aligned))
     proposals = [

@@ -1,0 +1,329 @@
+"""The index of recordings, beside GIN over ``int[]`` with AcoustID's terms and beside arrays in memory, in one run.
+
+``SIZE`` (environment) is the number of recordings, 100,000 by default; the figures of the README are of 1,000,000. The
+recordings are synthetic (see `benchmarks._synthetic`). A look-up is what identity does: the twenty best of the
+index, their fingerprints read from PostgreSQL, each aligned with the query. All three are asked the same queries in
+turns, on one PostgreSQL with the embedded settings, and verified alike.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import psutil
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from benchmarks import _debian_music, _stack
+from benchmarks._figures import Figure, at_least, at_most
+from benchmarks._synthetic import Maker, copy_errors, damaged
+from catalog.database import Database
+from identity.recording.align import align_all
+from identity.recording.index import SegmentIndex
+from identity.recording.items import SILENCE, Items, fingerprint_bytes, items_from_bytes
+from identity.recording.merging import Merger
+from identity.recording.packing import postings_of
+from identity.recording.terms import terms
+from identity.thresholds import SAME_BIT_ERROR_RATE, TERM_SAMPLING_BITS, VERIFIED_CANDIDATES, WEAK_BIT_ERROR_RATE
+from media.types import ITEM_SECONDS
+
+FIGURES = (
+    "index_lookup",
+    "index_lookup_p95",
+    "index_recall",
+    "index_bytes",
+    "index_insert",
+    "index_growth",
+)
+SIZE = int(os.environ.get("SIZE", "100000"))
+QUERIES = int(os.environ.get("QUERIES", "100"))
+
+Ranked = Callable[[Session, Items], list[int]]
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What one contestant did: seconds of each look-up, and how many queries found their recording, by kind."""
+
+    seconds: list[float] = field(default_factory=list)
+    found: dict[str, int] = field(default_factory=dict)
+
+    def ms(self, percent: float) -> float:
+        """A percentile in ms."""
+        return float(np.percentile(self.seconds, percent)) * 1000
+
+
+def _seconds(count: float) -> int:
+    return round(count / ITEM_SECONDS)
+
+
+KINDS: dict[str, Callable[[Items], Items]] = {
+    "copy": lambda items: items,
+    "start trimmed by 15 s": lambda items: items[_seconds(15) :],
+    "middle 30 s": lambda items: items[_seconds(45) : _seconds(75)],
+    "clip of 15 s": lambda items: items[_seconds(60) : _seconds(75)],
+}
+
+
+def acoustid_terms(items: Items) -> list[int]:
+    """AcoustID's: up to 120 distinct upper 28 bits from item 80 on, silence dropped, as signed integers."""
+    heard = items[80:] if items.size > 80 else items
+    upper = (heard[heard != SILENCE] & np.uint32(0xFFFFFFF0)).view(np.int32)
+    _, first = np.unique(upper, return_index=True)
+    found: list[int] = upper[np.sort(first)[:120]].tolist()
+    return found
+
+
+def _load(connection: psycopg.Connection[Any], maker: Maker, first: int, end: int) -> None:
+    """Recordings ``first`` to ``end`` with ids counted from 1, and AcoustID's terms of them beside."""
+    columns = ("int8", "uuid", "float8", "bytea")
+    for start in range(first, end, 1000):
+        tracks = maker.thousand(start // 1000)
+        with connection.cursor() as cursor:
+            with cursor.copy(
+                "COPY audio_fingerprints (id, candidate_id, duration_s, items) FROM STDIN (FORMAT binary)"
+            ) as copy:
+                copy.set_types(columns)
+                for place, items in enumerate(tracks, start=start + 1):
+                    copy.write_row((place, uuid.UUID(int=place), 120.0, fingerprint_bytes(items)))
+            with cursor.copy("COPY acoustid (id, terms) FROM STDIN (FORMAT binary)") as copy:
+                copy.set_types(("int8", "int4[]"))
+                for place, items in enumerate(tracks, start=start + 1):
+                    copy.write_row((place, acoustid_terms(items)))
+        connection.commit()
+
+
+def _verified(session: Session, items: Items, ids: list[int]) -> list[tuple[int, float]]:
+    """(id, bit error rate) of those that are the same recording."""
+    cursor = session.connection().connection.cursor(binary=True)  # type: ignore[call-arg]
+    cursor.execute("SELECT id, items FROM audio_fingerprints WHERE id = ANY(%s)", (ids,))
+    stored = {row[0]: items_from_bytes(row[1]) for row in cursor.fetchall()}
+    cursor.close()
+    found = align_all(items, [stored[each] for each in ids], WEAK_BIT_ERROR_RATE)
+    return [
+        (each, aligned.alignment.bit_error_rate)
+        for each, aligned in zip(ids, found, strict=True)
+        if aligned and aligned.alignment.bit_error_rate <= SAME_BIT_ERROR_RATE
+    ]
+
+
+def _ours(session: Session, items: Items) -> list[int]:
+    return [found for found, _ in SegmentIndex().search(session, items, VERIFIED_CANDIDATES)]
+
+
+def _gin(session: Session, items: Items) -> list[int]:
+    rows = session.execute(
+        text(
+            "SELECT id FROM acoustid WHERE terms && CAST(:asked AS int[])"
+            " ORDER BY icount(terms & CAST(:asked AS int[])) DESC, id LIMIT :most"
+        ),
+        {"asked": acoustid_terms(items), "most": VERIFIED_CANDIDATES},
+    )
+    return [row[0] for row in rows]
+
+
+class _Arrays:
+    """All postings of our terms in one sorted array."""
+
+    def __init__(self, maker: Maker, size: int) -> None:
+        parts = []
+        for start in range(0, size, 1000):
+            each = [terms(items, TERM_SAMPLING_BITS) for items in maker.thousand(start // 1000)]
+            ids = np.repeat(np.arange(start + 1, start + 1 + len(each)), [part.size for part in each])
+            parts.append(postings_of(np.concatenate(each), ids))
+        self._postings = np.concatenate(parts)
+        del parts
+        self._postings.sort()
+
+    @property
+    def bytes(self) -> int:
+        """Of memory."""
+        return self._postings.nbytes
+
+    def ranked(self, _: Session, items: Items) -> list[int]:
+        """The ids with the most shared terms."""
+        asked = terms(items, TERM_SAMPLING_BITS).astype(np.uint64) << np.uint64(32)
+        starts = np.searchsorted(self._postings, asked)
+        ends = np.minimum(np.searchsorted(self._postings, asked + np.uint64(2**32 - 1), "right"), starts + 1000)
+        parts = [self._postings[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        ids, shared = np.unique(np.concatenate(parts) & np.uint64(2**32 - 1), return_counts=True)
+        order = np.lexsort((ids, -shared))[:VERIFIED_CANDIDATES]
+        return [int(found) for found in ids[order]]
+
+
+def _ask(
+    database: Database, queries: Sequence[tuple[str, int, Items]], contestants: dict[str, Ranked]
+) -> dict[str, _Asked]:
+    """Each query to each contestant, in turns."""
+    result = {name: _Asked(found=dict.fromkeys(KINDS, 0)) for name in contestants}
+    with database.transaction() as session:
+        session.execute(text("SET jit = off"))
+        for warm in range(2):
+            for kind, wanted, items in queries[: 20 if not warm else None]:
+                for name, ranked in contestants.items():
+                    started = time.perf_counter()
+                    found = _verified(session, items, ranked(session, items))
+                    if warm:
+                        result[name].seconds.append(time.perf_counter() - started)
+                        result[name].found[kind] += any(each == wanted for each, _ in found)
+    return result
+
+
+def _queries(maker: Maker, errors: Sequence[Items], size: int) -> list[tuple[str, int, Items]]:
+    result = []
+    generator = np.random.default_rng(7)
+    for number, place in enumerate(generator.integers(0, size, QUERIES).tolist()):
+        items = maker.thousand(place // 1000)[place % 1000]
+        kind = list(KINDS)[number % len(KINDS)]
+        result.append((kind, place + 1, KINDS[kind](damaged(items, errors, number))))
+    return result
+
+
+def _inserts(database: Database, maker: Maker, count: int = 200) -> list[float]:
+    """Seconds that `add` takes within a transaction that stores a fingerprint."""
+    seconds = []
+    for items in maker.thousand(10**6)[:count]:
+        with database.transaction() as session:
+            place = session.scalar(
+                text(
+                    "INSERT INTO audio_fingerprints (candidate_id, duration_s, items)"
+                    " VALUES (gen_random_uuid(), 120, :items) RETURNING id"
+                ),
+                {"items": fingerprint_bytes(items)},
+            )
+            started = time.perf_counter()
+            SegmentIndex().add(session, place or 0, items)
+            seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _size(connection: psycopg.Connection[Any], relation: str) -> int:
+    row = connection.execute("SELECT pg_total_relation_size(%s::regclass)", (relation,)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _rates(found: dict[str, int], asked: Iterable[str]) -> str:
+    counts = {kind: sum(each == kind for each in asked) for kind in KINDS}
+    asked = list(asked)
+    return ", ".join(f"{kind} {found[kind] / max(1, counts[kind]):.2f}" for kind in KINDS)
+
+
+def _measure(database_url: str, size: int) -> list[Figure]:
+    real = _debian_music.fingerprints(_debian_music.tracks())
+    maker, errors = Maker(real), copy_errors()
+    database = Database(database_url)
+    size = max(10_000, size // 10_000 * 10_000)
+    small = size // 10
+    with psycopg.connect(database_url) as connection:
+        # A million candidates would only cost time: the index knows nothing of them.
+        connection.execute(
+            "ALTER TABLE audio_fingerprints DROP CONSTRAINT fk_audio_fingerprints_candidate_id_candidates"
+        )
+        connection.execute("CREATE EXTENSION IF NOT EXISTS intarray")
+        connection.execute("CREATE TABLE acoustid (id bigint PRIMARY KEY, terms int[])")
+        connection.commit()
+        merger = Merger(database.engine)
+        _load(connection, maker, 0, small)
+        merger.rebuild()
+        merger.settle()
+        few = _ask(database, _queries(maker, errors, small), {"ours": _ours})["ours"]
+        _load(connection, maker, small, size)
+        connection.execute(f"SELECT setval('audio_fingerprints_id_seq', {size})")
+        connection.commit()
+        build_s = _timed(lambda: (merger.rebuild(), merger.settle()))
+        connection.autocommit = True
+        connection.execute("VACUUM (FULL) recording_postings")
+        ours_bytes = _size(connection, "recording_postings")
+        connection.execute("SET maintenance_work_mem = '1GB'")
+        gin_s = _timed(
+            lambda: connection.execute("CREATE INDEX acoustid_terms ON acoustid USING gin (terms gin__int_ops)")
+        )
+        gin_bytes = _size(connection, "acoustid")
+        connection.execute("ANALYZE")
+    arrays: list[_Arrays] = []
+    arrays_s = _timed(lambda: arrays.append(_Arrays(maker, size)))
+    queries = _queries(maker, errors, size)
+    asked = _ask(database, queries, {"ours": _ours, "gin": _gin, "arrays": arrays[0].ranked})
+    ours, gin, memory = asked["ours"], asked["gin"], asked["arrays"]
+    inserts = _inserts(database, maker)
+    own = psutil.Process().memory_info().rss
+    database.dispose()
+
+    kinds = [kind for kind, _, _ in queries]
+    about = (
+        f"{size:,} synthetic recordings after {len(real)} real tracks ({maker.kept_share:.2%} of the items shared), "
+        f"{len(queries)} queries with the errors of real copies, PostgreSQL with the embedded settings"
+    )
+    recalls = [sum(each.found.values()) / len(queries) for each in (ours, gin)]
+    return [
+        at_least(
+            FIGURES[0],
+            "look-ups/s",
+            [(1000 / ours.ms(50), 1000 / gin.ms(50))],
+            reference_name="GIN over int[] with AcoustID's terms",
+            goal=10.0,
+            detail=f"{about}; search, 20 fingerprints read and aligned; p50 / p95 ms: ours {ours.ms(50):.1f} / "
+            f"{ours.ms(95):.1f}, GIN {gin.ms(50):.1f} / {gin.ms(95):.1f}, arrays in memory {memory.ms(50):.1f} / "
+            f"{memory.ms(95):.1f}; ratio at p95 {gin.ms(95) / ours.ms(95):.1f}; built in {build_s:.0f} s, GIN "
+            f"{gin_s:.0f} s, arrays {arrays_s:.0f} s",
+        ),
+        at_most(FIGURES[1], "ms", ours.ms(95), 10.0, detail=f"{about}; with verification"),
+        at_least(
+            FIGURES[2],
+            "share found",
+            [(recalls[0], recalls[1])],
+            reference_name="GIN over int[] with AcoustID's terms",
+            goal=1.0,
+            detail=f"{about}; found and verified: ours {_rates(ours.found, kinds)}; GIN {_rates(gin.found, kinds)}; "
+            f"arrays {_rates(memory.found, kinds)}",
+        ),
+        at_most(
+            FIGURES[3],
+            "bytes/recording",
+            ours_bytes / size,
+            700.0,
+            detail=f"one segment, its index included; GIN with its table {gin_bytes / size:.0f}, arrays in memory "
+            f"{arrays[0].bytes / size:.0f}; this process, arrays and real tracks included, holds {own / 2**20:.0f} MiB",
+        ),
+        at_most(
+            FIGURES[4],
+            "ms",
+            statistics.median(inserts) * 1000,
+            3.0,
+            detail=f"the index's part of an ingest transaction, {len(inserts)} times; p95 "
+            f"{float(np.percentile(inserts, 95)) * 1000:.1f} ms",
+        ),
+        at_most(
+            FIGURES[5],
+            "times",
+            ours.ms(50) / few.ms(50),
+            2.0,
+            detail=f"a look-up's median at {size:,} ({ours.ms(50):.1f} ms) to that at {small:,} ({few.ms(50):.1f} ms)",
+        ),
+    ]
+
+
+def measure() -> list[Figure]:
+    """The figures, from a database of its own; none where there is no real music to learn from."""
+    try:
+        _debian_music.tracks()
+    except _debian_music.NoMusicError as error:
+        print(f"index_of_recordings is skipped: {error}")
+        return []
+    with _stack.running("postgres") as stack:
+        return _measure(stack.connections.database_url, SIZE)

@@ -231,9 +231,8 @@ def propose(
     """
     by_version: defaultdict[uuid.UUID, list[tuple[_Member, Aligned]]] = defaultdict(list)
     members = _members(session, index or SegmentIndex(), items, exclude_candidate)
-    for member, aligned in zip(
-        members, align_all(items, [each.items for each in members], WEAK_BIT_ERROR_RATE), strict=True
-    ):
+    found = align_all(items, [member.items for member in members], WEAK_BIT_ERROR_RATE)
+    for member, aligned in zip(members, found, strict=True):
         if aligned and verdict_of(aligned.alignment):
             by_version[member.version_id].append((member, aligned))
     proposals = [

@@ -298,8 +298,8 @@ def _measure(database_url: str, size: int) -> list[Figure]:
             "bytes/recording",
             ours_bytes / size,
             700.0,
-            detail=f"one segment, its index included ({loose_bytes / size:.0f} with the room that the merge before left "
-            f"for the next); GIN with its table {gin_bytes / size:.0f}, arrays in memory "
+            detail=f"one segment, its index included ({loose_bytes / size:.0f} with the room that merges left "
+            f"to the next); GIN with its table {gin_bytes / size:.0f}, arrays in memory "
             f"{arrays[0].bytes / size:.0f}; this process, arrays and real tracks included, holds {own / 2**20:.0f} MiB",
         ),
         at_most(

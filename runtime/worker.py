@@ -160,6 +160,8 @@ def main() -> None:
     """Entry point of ``python -m runtime.worker``."""
     settings = Settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Its lines hold whole URLs, those of signed media too.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     asyncio.run(run(settings))
 
 

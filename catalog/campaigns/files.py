@@ -283,9 +283,18 @@ def _check_seeds(document: Document, sources: Any, adapters: Mapping[str, Adapte
         try:
             facts.check_seeds(source)
         except ValueError as error:
-            path: Path = ("sources", number, "seeds")
-            named = [place for place, seed in enumerate(source.seeds) if seed in str(error)]
-            document.add("bad_seed", (*path, named[0]) if named else path, str(error))
+            document.add("bad_seed", ("sources", number, *_blamed(source, str(error))), str(error))
+
+
+def _blamed(source: SourceSpec, message: str) -> Path:
+    """What of a source an adapter complains of: its messages begin with the key's name."""
+    key, _, rest = message.partition(":")[0].partition(".")
+    if key == "options" and rest in source.options:
+        return (key, rest)
+    if key in ("search", "options", "follow"):
+        return (key,)
+    named = [place for place, seed in enumerate(source.seeds) if seed in message]
+    return ("seeds", named[0]) if named else ("seeds",)
 
 
 def _add(document: Document, error: ErrorDetails) -> None:

@@ -13,6 +13,7 @@ from catalog.campaigns.document import Problem
 from catalog.campaigns.files import CampaignFileError, load, load_text
 from catalog.campaigns.schema import schema_text
 from catalog.campaigns.spec import CampaignSpec, parse_duration, reduce_address
+from runtime.adapters import adapter_facts
 from tests.campaigns.facts import FACTS
 
 GOOD = """\
@@ -233,6 +234,18 @@ def test_the_schema_file_is_current() -> None:
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
+def test_what_an_adapter_complains_of_is_pointed_at() -> None:
+    entry = "version: 1\nname: demo\nsources:\n  - adapter: rutube\n    seeds: ['@rutube']\n"
+    with pytest.raises(CampaignFileError) as caught:
+        load_text(entry + "    options:\n      cookies: x\n", "c.yaml", {}, adapter_facts())
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.line, problem.column) == ("sources[0].options.cookies", 7, 16)
+    assert "VERSIONS_ACCOUNTS_DIR" in problem.message
+    with pytest.raises(CampaignFileError) as caught:
+        load_text(entry + "    search: [катюша]\n", "c.yaml", {}, adapter_facts())
+    assert [problem.key for problem in caught.value.problems] == ["sources[0].search"]
+
+
 @given(st.data())
 def test_a_damaged_file_is_only_ever_a_campaign_file_error(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(GOOD)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from adapters.cases import FIXTURES
 from crawlers.errors import FailureClass, FetchError
 from crawlers.guard import AddressGuard
 from crawlers.ports import NotNow
@@ -22,7 +24,7 @@ from media.analysis import analyse
 from media.types import AudioFeatures
 from tests.crawlers.memory import MemoryBudget
 from tests.media.synth import encode, ffmpeg, render, write_wav
-from tests.replay import Names
+from tests.replay import Names, Replay
 
 SECONDS = 240
 KEY = "3eac3b4561676c17df9132a9a1e62e3e"
@@ -212,6 +214,65 @@ async def test_a_short_file_is_whole(media: Path, tmp_path: Path) -> None:
     got = await fetch(host, tmp_path / "audio")
     assert got.whole
     assert got.size == (media / "tune.mp3").stat().st_size
+
+
+async def begin(url: str, replay: Replay, target: Path) -> Beginning:
+    got = await fetch_beginning(
+        url, target, guard=Names(), budget=MemoryBudget(), manners=Manners(), timeout_s=5, max_bytes=10**8,
+        transport=replay,
+    )  # fmt: skip
+    assert replay.missing == []
+    return got
+
+
+def recorded(name: str) -> list[Any]:
+    return list(json.loads((FIXTURES / name / "exchanges.json").read_text()))
+
+
+async def test_of_youtube_s_formats_the_smallest_that_is_good_enough(tmp_path: Path) -> None:
+    there = "https://rr1.googlevideo.example/videoplayback"
+    formats = [
+        {
+            "itag": itag, "url": f"{there}?itag={itag}", "mimeType": mime, "bitrate": rate,
+            "contentLength": str(rate * 75), "audioSampleRate": "44100", "audioChannels": 2, "approxDurationMs": "600000", "quality": "tiny",
+        }
+        for itag, mime, rate in (
+            (140, 'audio/mp4; codecs="mp4a.40.2"', 129_000), (249, 'audio/webm; codecs="opus"', 50_000),
+            (251, 'audio/webm; codecs="opus"', 130_000), (600, 'audio/webm; codecs="opus"', 35_000),
+        )
+    ]  # fmt: skip
+    answer = {
+        "playabilityStatus": {"status": "OK"},
+        "videoDetails": {"videoId": "kAtYuShA001", "title": "x", "lengthSeconds": "600"},
+        "streamingData": {"adaptiveFormats": formats},
+    }
+    exchanges = [
+        *recorded("youtube/video"),
+        {"url": "https://www.youtube.com/youtubei/v1/player", "method": "POST", "json": answer},
+        {"url": there, "query": {"itag": "249"}, "text": "x" * 3_750_000},
+    ]
+    replay = Replay(exchanges)
+    got = await begin("yt-dlp+https://www.youtube.com/watch?v=kAtYuShA001", replay, tmp_path / "audio")
+    assert got.duration_s == 600
+    assert got.size == int(3_750_000 * 130 / 600 * 1.25) + 512 * 1024
+    assert replay.requests[-1].headers["range"] == f"bytes=0-{got.size - 1}"
+
+
+async def test_one_of_several_recordings_of_a_page(tmp_path: Path) -> None:
+    stream = "https://psv4.vkuseraudio.example/1119"
+    exchanges = [
+        *recorded("vk/post_with_music"),
+        {"url": f"{stream}/index.m3u8", "text": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\na.ts\n#EXT-X-ENDLIST\n"},
+        {"url": f"{stream}/a.ts", "text": "the second"},
+    ]
+    page = "yt-dlp+https://vk.com/wall-7752_35"
+    got = await begin(f"{page}#audio1352_1119", Replay(exchanges), tmp_path / "audio")
+    assert got.path.read_text() == "the second"
+    assert got.duration_s == 222
+    for entry in ("", "#audio1352_9"):
+        with pytest.raises(FetchError) as caught:
+            await begin(f"{page}{entry}", Replay(exchanges), tmp_path / "none")
+        assert caught.value.failure is FailureClass.NOT_FOUND
 
 
 @pytest.mark.parametrize(

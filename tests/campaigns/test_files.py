@@ -233,7 +233,6 @@ def test_the_schema_file_is_current() -> None:
     )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 def test_what_an_adapter_complains_of_is_pointed_at() -> None:
     entry = "version: 1\nname: demo\nsources:\n  - adapter: rutube\n    seeds: ['@rutube']\n"
     with pytest.raises(CampaignFileError) as caught:
@@ -246,6 +245,7 @@ def test_what_an_adapter_complains_of_is_pointed_at() -> None:
     assert [problem.key for problem in caught.value.problems] == ["sources[0].search"]
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data())
 def test_a_damaged_file_is_only_ever_a_campaign_file_error(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(GOOD)))

@@ -231,16 +231,19 @@ def recorded(name: str) -> list[Any]:
 
 async def test_of_youtube_s_formats_the_smallest_that_is_good_enough(tmp_path: Path) -> None:
     there = "https://rr1.googlevideo.example/videoplayback"
+    common = {"audioSampleRate": "44100", "audioChannels": 2, "approxDurationMs": "600000", "quality": "tiny"}
+    offered = {140: (129_000, "mp4a.40.2"), 249: (50_000, "opus"), 251: (130_000, "opus"), 600: (35_000, "opus")}
     formats = [
         {
-            "itag": itag, "url": f"{there}?itag={itag}", "mimeType": mime, "bitrate": rate,
-            "contentLength": str(rate * 75), "audioSampleRate": "44100", "audioChannels": 2, "approxDurationMs": "600000", "quality": "tiny",
+            "itag": itag,
+            "url": f"{there}?itag={itag}",
+            "mimeType": f'audio/{"webm" if codec == "opus" else "mp4"}; codecs="{codec}"',
+            "bitrate": rate,
+            "contentLength": str(rate * 75),
+            **common,
         }
-        for itag, mime, rate in (
-            (140, 'audio/mp4; codecs="mp4a.40.2"', 129_000), (249, 'audio/webm; codecs="opus"', 50_000),
-            (251, 'audio/webm; codecs="opus"', 130_000), (600, 'audio/webm; codecs="opus"', 35_000),
-        )
-    ]  # fmt: skip
+        for itag, (rate, codec) in offered.items()
+    ]
     answer = {
         "playabilityStatus": {"status": "OK"},
         "videoDetails": {"videoId": "kAtYuShA001", "title": "x", "lengthSeconds": "600"},

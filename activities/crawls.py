@@ -144,6 +144,7 @@ class CrawlActivities:
                 run.crawled_at = datetime.now(UTC)
                 if judged:
                     holds.judge_at_end(session, run)
+                availability.hurry(session, run_id)
 
 
 def job_of(run: CrawlRun, adapter: Adapter, user_agent: str) -> CrawlJob:

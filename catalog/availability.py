@@ -14,14 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Float, cast, delete, func, or_, select, true
+from sqlalchemy import ColumnElement, Float, cast, delete, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from catalog import feed
 from catalog.campaigns import thresholds
 from catalog.campaigns.errors import CampaignError
-from catalog.models import AvailabilityCheck, SourceFreeze, Version, VersionSource
+from catalog.models import AvailabilityCheck, Candidate, SourceFreeze, Version, VersionSource
 from catalog.publishing import derive, lock_identity
 
 GONE = ("removed", "private", "geo_blocked", "age_restricted", "auth_required")
@@ -282,6 +282,23 @@ def _freeze_if_much_is_gone(session: Session, source: str, now: datetime) -> boo
     values = {"source": source, "reason": MASS_DISAPPEARANCE, "detail": detail}
     session.execute(insert(SourceFreeze).values(**values).on_conflict_do_nothing())
     return True
+
+
+def hurry(session: Session, run_id: uuid.UUID) -> None:
+    """What a crawl has seen of sources that count as gone, or heard to be gone, is looked at soon: a crawl's word alone
+    neither brings back nor retracts."""
+    seen = select(Candidate.id).where(Candidate.crawl_run_id == run_id)
+    session.execute(
+        update(VersionSource)
+        .where(VersionSource.candidate_id.in_(seen), VersionSource.availability != "available")
+        .values(next_check_at=func.now())
+    )
+    heard = seen.where(func.coalesce(Candidate.item["availability"].astext, "available") != "available")
+    session.execute(
+        update(VersionSource)
+        .where(VersionSource.candidate_id.in_(heard), VersionSource.availability == "available")
+        .values(next_check_at=func.now())
+    )
 
 
 def prune(session: Session, now: datetime | None = None) -> int:

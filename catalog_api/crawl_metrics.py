@@ -87,7 +87,14 @@ def _now(stats: CrawlStats) -> Iterable[Metric]:
         rate.add_metric([group.server_group], group.requests_per_s)
         if group.delay_s:
             used.add_metric([group.server_group], group.requests_per_s * group.delay_s)
-    yield from (runs, queue, delay, rate, used)
+    alerts = GaugeMetricFamily(
+        "versions_operator_alerts",
+        "Held runs and frozen sources that wait for an operator.",
+        labels=["source", "reason"],
+    )
+    for alert in stats.alerts:
+        alerts.add_metric([alert.source, alert.reason], alert.count)
+    yield from (runs, queue, delay, rate, used, alerts)
 
 
 def _workers(stats: CrawlStats) -> Iterable[Metric]:

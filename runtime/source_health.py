@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import func, select, text
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.orm import Session, aliased
 
+from catalog import availability
+from catalog.campaigns import holds
 from catalog.campaigns.progress import UNBLOCK, waiting_requests
 from catalog.models import RUN_FINAL_STATES, Candidate, CrawlIncident, CrawlRun
 
@@ -80,8 +82,9 @@ class SourceState:
 def source_states(session: Session) -> list[SourceState]:
     """Every source that has a run, by name: a few grouped queries, however many there are."""
     later = aliased(CrawlRun)
-    newer = select(later.id).where(later.source == CrawlRun.source, later.id > CrawlRun.id)
-    newest = session.scalars(select(CrawlRun).where(~newer.exists()).order_by(CrawlRun.source)).all()
+    # A refresh run finds nothing: it says little of how the source does.
+    newer = select(later.id).where(later.source == CrawlRun.source, later.id > CrawlRun.id, _crawls(later))
+    newest = session.scalars(select(CrawlRun).where(_crawls(CrawlRun), ~newer.exists()).order_by(CrawlRun.source)).all()
     success = {
         row[0]: row[1]
         for row in session.execute(
@@ -161,10 +164,19 @@ def _most_first(counts: dict[str, N]) -> dict[str, N]:
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
+def _crawls(run: Any) -> ColumnElement[bool]:
+    wanted: ColumnElement[bool] = run.spec["kind"].astext.is_distinct_from("refresh")
+    return wanted
+
+
 def _waiting(session: Session, run: CrawlRun) -> list[Waiting]:
-    if run.state in RUN_FINAL_STATES:
-        return []
     result = []
+    if run.publication == "held":
+        result.append(Waiting(holds.HELD, f"the operator: `versions campaign release {run.id}`, or `discard`", 0, None))
+    if (freeze := availability.frozen(session, run.source)) is not None:
+        result.append(Waiting(freeze.reason, f"the operator: `versions source thaw {run.source}`", 0, None))
+    if run.state in RUN_FINAL_STATES:
+        return result
     if run.state == "paused" or run.waiting_on:
         waiting_on = run.waiting_on or "operator"
         result.append(Waiting(run.reason, UNBLOCK.get(waiting_on, waiting_on), 0, run.next_attempt_at))

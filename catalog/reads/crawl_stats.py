@@ -68,6 +68,13 @@ FROM worker_reports w WHERE w.seen_at > clock_timestamp() - make_interval(secs =
 """
 
 
+_ALERTS = b"""
+SELECT source, 'held_for_check' AS reason, count(*) FROM crawl_runs WHERE publication = 'held' GROUP BY source
+UNION ALL
+SELECT source, reason, count(*) FROM source_freezes WHERE released_at IS NULL GROUP BY source, reason
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceTotals:
     """Of all runs of a source: ``counters`` by name, answers by status, final failures by class, latency by class."""
@@ -109,6 +116,15 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertState:
+    """Things of a source that stand still until an operator acts, by reason."""
+
+    source: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class CrawlStats:
     """All of it."""
 
@@ -116,6 +132,7 @@ class CrawlStats:
     queues: list[QueueState]
     groups: list[GroupState]
     workers: list[WorkerState]
+    alerts: list[AlertState]
 
 
 async def crawl_stats(connection: ReadConnection, *, fresh_s: float = 15.0) -> CrawlStats:
@@ -124,9 +141,11 @@ async def crawl_stats(connection: ReadConnection, *, fresh_s: float = 15.0) -> C
     queues = await (await connection.execute(_QUEUES)).fetchall()
     groups = await (await connection.execute(_GROUPS, {"limit": MAX_GROUPS})).fetchall()
     workers = await (await connection.execute(_WORKERS, {"fresh_s": fresh_s})).fetchall()
+    alerts = await (await connection.execute(_ALERTS)).fetchall()
     return CrawlStats(
         [SourceTotals(row[0], row[1] or {}, *row[2:]) for row in sources],
         [QueueState(*row) for row in queues],
         [GroupState(*row) for row in groups],
         [WorkerState(*row) for row in workers],
+        [AlertState(*row) for row in alerts],
     )

@@ -11,8 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from activities.crawl_ports import PostgresCrawlStore, WarcSnapshotStore
 from activities.politeness import fleet_budget
-from catalog.campaigns import repository
+from catalog.campaigns import holds, repository
 from catalog.database import Database
+from catalog.models import SourceFreeze
 from catalog.repositories.crawl_store import CrawlRunStore
 from crawlers.engine import crawl
 from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress
@@ -114,3 +115,20 @@ async def test_metrics_during_a_crawl(client: httpx.AsyncClient, database: Datab
     assert found["versions_worker_resident_bytes", (worker,)] > 1_000_000
     assert found["versions_worker_crawls", (worker,)] == 1
     assert ("versions_worker_cpu_seconds_total", (worker,)) in found
+
+
+async def test_what_waits_for_the_operator_is_a_metric(client: httpx.AsyncClient, database: Database) -> None:
+    def leave_alerts() -> None:
+        with database.transaction() as session:
+            campaign, _, _ = repository.apply(session, rows.spec())
+            run = repository.open_runs(session, campaign.id, "t")[0]
+            holds.hold(session, run.id, ["21 items, usually 60"])
+            session.add(SourceFreeze(source="talk", reason="mass_disappearance", detail="12 of 30"))
+
+    await asyncio.to_thread(leave_alerts)
+    alert = "versions_operator_alerts"
+    found = await until(client, lambda samples: any(name == alert for name, _ in samples))
+    assert {labels: value for (name, labels), value in found.items() if name == alert} == {
+        (("reason", "held_for_check"), ("source", "pesennik")): 1.0,
+        (("reason", "mass_disappearance"), ("source", "talk")): 1.0,
+    }

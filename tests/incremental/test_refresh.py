@@ -95,6 +95,19 @@ async def test_a_removal_is_confirmed_before_it_counts(world: World, crowded: So
     assert row == {"vanished": 1, "suspected_at": None}
 
 
+async def test_what_a_crawl_sees_again_is_looked_at_soon(world: World, crowded: SongSite) -> None:
+    await publish_all(world)
+    world.rows(
+        "UPDATE version_sources SET availability = 'removed', next_check_at = now() + interval '60 days'"
+        " WHERE url LIKE '%/song/_' RETURNING 1"
+    )
+    world.campaign = {}
+    await world.crawl()
+    with world.database.transaction() as session:
+        assert len(availability.due(session, "site", BOUNDS, 100)) == 10
+    assert len(gone(world)) == 10, "a crawl's word alone brings nothing back"
+
+
 async def test_an_item_that_left_its_page_and_errors_that_say_nothing(world: World, crowded: SongSite) -> None:
     await publish_all(world)
     crowded.songs[3].performer = crowded.songs[3].duration = None

@@ -15,7 +15,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
+import yt_dlp.globals
+from yt_dlp.cookies import YoutubeDLCookieJar
+from yt_dlp.networking.exceptions import RequestError
 
+from adapters._yt_dlp import YtDlpAdapter
 from adapters.contract import Availability, get_adapter
 from crawlers.classify import Backoff
 from crawlers.errors import FailureClass, FetchError
@@ -24,7 +28,8 @@ from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress, NotNow
 from crawlers.yt_dlp import crawl_with_yt_dlp
 from crawlers.yt_dlp_parts import reader
 from crawlers.yt_dlp_parts.accounts import AccountError, Accounts
-from crawlers.yt_dlp_parts.session import MAX_REQUESTS
+from crawlers.yt_dlp_parts.network import Limits, Manners, Network
+from crawlers.yt_dlp_parts.session import MAX_REQUESTS, Downloader, Extraction
 from tests.crawlers.memory import MemoryBudget, MemorySnapshots, MemoryStore, Stop
 from tests.replay import Names
 
@@ -438,3 +443,24 @@ async def test_a_failing_guard_is_its_class(bench: Bench) -> None:
     bench.guard = Nowhere()
     assert await bench.run(url(1), limits={"max_attempts": 1})
     assert bench.failures() == {url(1): FailureClass.CONNECTION}
+
+
+async def test_yt_dlp_has_no_other_way_to_the_network(bench: Bench) -> None:
+    network = Network(
+        guard=bench.guard, budget=bench.budget, limits=Limits(), manners=Manners(), transport=bench.site
+    )  # fmt: skip
+    adapter = get_adapter("youtube")
+    assert isinstance(adapter, YtDlpAdapter)
+    extraction = Extraction(network, asyncio.get_running_loop())
+    downloader = Downloader(adapter, extraction, YoutubeDLCookieJar(), "Probe/1", 5.0, {})
+    assert list(downloader._request_director.handlers) == ["Network"]
+    assert set(downloader._ies) == set(adapter.extractors)
+    assert yt_dlp.globals.plugin_dirs.value == []
+    for address in ("file:///etc/passwd", "ftp://a.example/x", "wss://a.example/x", "data:text/plain,x"):
+        with pytest.raises(RequestError):
+            await asyncio.to_thread(downloader.urlopen, address)
+    assert bench.site.log == []
+    answer = await asyncio.to_thread(downloader.urlopen, "https://rutube.ru/api/video/person/1/?page=1")
+    assert answer.status == 200
+    assert bench.budget.acquired["rutube.ru:443"] == 1
+    await network.close()

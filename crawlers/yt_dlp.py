@@ -57,6 +57,8 @@ MIN_PAGE_BYTES = 20_000_000
 CONTENT_TYPE = "application/json; profile=yt-dlp-info"
 MAX_REST_S = 30.0
 """After a refused permit nothing is tried for so long at most: the operator may have changed the budget."""
+STOP_PATIENCE_S = 5.0
+"""An extraction is some requests long: one that is not done so long after a stop begins anew in the next attempt."""
 _RECHECK_S = 0.5
 _STOP_CHECK_S = 0.1
 _THREADS_END_S = 10.0
@@ -138,11 +140,7 @@ class _Run:
             limits=Limits(
                 max(job.limits.max_page_bytes, MIN_PAGE_BYTES), job.limits.timeout_s, job.limits.max_redirects
             ),
-            manners=Manners(
-                self._claim,
-                job.user_agent,
-                job.respect_robots,
-            ),
+            manners=Manners(self._claim, job.user_agent, job.respect_robots),
             backoff=backoff,
             max_attempts=job.limits.max_attempts,
             transport=transport,
@@ -156,6 +154,7 @@ class _Run:
         self._finished = progress.pages
         self._changed = asyncio.Event()
         self._rest_until = 0.0
+        self._ending = False
 
     # --- the frontier
 
@@ -218,10 +217,15 @@ class _Run:
             if due_in_s is None:
                 return True
             await self._wait(min(max(due_in_s, 0.01), _RECHECK_S))
-        # What was sent is finished; what was not taken stays in the frontier.
+        # What is nearly done is finished; what only waits for its turn, or was not taken, stays in the frontier.
+        deadline = time.monotonic() + STOP_PATIENCE_S
         while self._visits:
-            await asyncio.wait(set(self._visits))
+            await asyncio.wait(set(self._visits), timeout=max(deadline - time.monotonic(), _STOP_CHECK_S))
             self._raise_failed()
+            if time.monotonic() >= deadline:
+                self._ending = True
+                for extraction in self._extractions:
+                    extraction.stop()
         return False
 
     async def _wait(self, timeout_s: float) -> None:
@@ -282,6 +286,9 @@ class _Run:
         finally:
             extraction.stop()
             self._extractions.discard(extraction)
+        if self._ending and read.page is None and extraction.ended_by is None:
+            self._held.discard(queued.request_key)  # we ended it ourselves: no failure, and no attempt
+            return
         outcome = PageOutcome(
             queued,
             final_url=request.url,

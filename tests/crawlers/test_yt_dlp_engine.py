@@ -235,6 +235,27 @@ async def test_stop_keeps_what_waits(bench: Bench) -> None:
     assert len(bench.site.asked("/api/video/0")) == 60  # none twice
 
 
+async def test_a_stop_does_not_wait_for_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crawlers.yt_dlp.STOP_PATIENCE_S", 0.1)
+
+    class Slow(MemoryBudget):
+        async def acquire(self, group: str, *args: Any) -> Any:
+            if self.acquired[group] >= 3:
+                bench.stop.now = True
+                await asyncio.Event().wait()
+            return await super().acquire(group, *args)
+
+    bench.budget = Slow()
+    bench.site.videos = 5
+    assert not await bench.run(concurrency=1)
+    assert bench.store.incidents == []
+    assert len(bench.store.queue) == 5 - len(bench.store.items) == 4
+    bench.budget, bench.stop = MemoryBudget(), Stop()
+    assert await bench.run()
+    assert len(bench.store.items) == 5
+    assert {outcome.queued.attempts for outcome in bench.store.outcomes} == {0}
+
+
 async def test_cancelling_ends_threads_and_requests(bench: Bench) -> None:
     bench.site.videos = 40
     task = asyncio.create_task(bench.run())

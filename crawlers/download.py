@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import os
@@ -23,6 +24,7 @@ from crawlers.classify import failure_of_status, observed, observed_error
 from crawlers.errors import FailureClass, FetchError
 from crawlers.guard import AddressGuard
 from crawlers.ports import Claim, Observed, PolitenessBudget
+from crawlers.proxies import tunnel_transport
 from crawlers.urls import server_group
 
 T = TypeVar("T")
@@ -108,9 +110,12 @@ async def download(
     total_s = total_timeout_s if total_timeout_s is not None else timeout_s * TOTAL_TIME_FACTOR
     sent = dict(headers or {})
     seen: set[str] = set()
-    async with httpx.AsyncClient(
-        verify=tls_context(), trust_env=False, follow_redirects=False, timeout=httpx.Timeout(timeout_s)
-    ) as client:
+    async with contextlib.AsyncExitStack() as stack:
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(
+                verify=tls_context(), trust_env=False, follow_redirects=False, timeout=httpx.Timeout(timeout_s)
+            )
+        )
         while True:
             if url in seen or len(seen) > max_redirects:
                 raise FetchError(FailureClass.REDIRECT_LOOP, f"after {len(seen)} redirects back at {url[:200]}")
@@ -126,6 +131,11 @@ async def download(
 
             # A redirect's wait for the budget must not eat the time of the transfer.
             with await budget.acquire(server_group(url), claim) as permit:
+                if permit.proxy is not None:
+                    transport = tunnel_transport(permit.proxy, tls_context())
+                    client = await stack.enter_async_context(
+                        httpx.AsyncClient(transport=transport, trust_env=False, timeout=httpx.Timeout(timeout_s))
+                    )
                 hop = _Hop(client, url, addresses, {**sent, "user-agent": user_agent}, expect, max_bytes, progress)
                 started = time.monotonic()
                 try:

@@ -36,6 +36,7 @@ class FailureClass(StrEnum):
     SERVER_ERROR = "server_error"
     PROTOCOL_ERROR = "protocol_error"
     BROWSER_MISSING = "browser_missing"
+    PROXY_FAILED = "proxy_failed"
     TRANSIENT = "transient"
 
 
@@ -92,6 +93,11 @@ CONSEQUENCES: dict[FailureClass, Consequence] = {
     ),
     FailureClass.BROWSER_MISSING: Consequence(
         False, False, "Install Chromium (`playwright install chromium`, or Debian's chromium package)."
+    ),
+    FailureClass.PROXY_FAILED: Consequence(
+        True,
+        False,
+        "A proxy of the settings does not work; it rests for a while. Check it, or remove it from the list.",
     ),
     FailureClass.TRANSIENT: Consequence(True, False, "It is asked again later."),
 }

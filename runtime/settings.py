@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(default=None, validation_alias=_env("REDIS_URL"))
     """What the API's processes share: rate limits and remembered answers; without it each has its own."""
 
+    proxies: SecretStr = Field(default=SecretStr(""), validation_alias=_env("PROXIES"))
+    """HTTP proxies for crawls and downloads, ``http://USER:PASSWORD@HOST:PORT``, separated by blanks or commas."""
+    proxies_sticky: bool = False
+    """Whether a server keeps its proxy as long as that works; else requests take turns."""
+
     api_host: str = "127.0.0.1"
     api_port: int = 8000
     log_level: str = "INFO"

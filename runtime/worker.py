@@ -23,6 +23,7 @@ from activities.resources import Resources
 from adapters.contract import adapter_names
 from catalog.database import Database
 from crawlers.music_services import MusicServices
+from crawlers.proxies import ProxyPool
 from crawlers.yt_dlp_parts.accounts import Accounts
 from media.store import ObjectStore
 from runtime.connections import secret
@@ -112,7 +113,9 @@ async def run(settings: Settings) -> None:
     client = await connect(settings.temporal_address, settings.temporal_namespace, timeout_s=120)
     await asyncio.to_thread(objects.ensure_bucket)
     temporary = own_folder(settings.data_dir / "tmp")
-    budget = budget_of(database, secret(settings.redis_url))
+    urls = settings.proxies.get_secret_value().replace(",", " ").split()
+    proxies = ProxyPool(urls, sticky=settings.proxies_sticky) if urls else None
+    budget = budget_of(database, secret(settings.redis_url), proxies)
     resources = Resources(
         database=database,
         objects=objects,

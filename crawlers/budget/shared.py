@@ -30,8 +30,8 @@ from crawlers.ports import Claim, NotNow, Observed, Permit, Proxy
 DEFAULT_PENALTY_S = 30.0
 """For a 429 that names no time, in seconds."""
 LATE_S = 0.1
-"""A start may be used so much later than it was granted for, or one delay later where that is more: in a window of W
-seconds there are then at most (W + `LATE_S`) / delay + 1 requests."""
+"""A start may be used so much later than it was granted for: in a window of W seconds there are then at most
+(W + `LATE_S`) / delay + 1 requests."""
 LINGER_S = 0.3
 """Places that nobody uses are kept so long for the next request, unless another process wants them."""
 MAX_LANES = 1000
@@ -381,8 +381,7 @@ class _Lane:
                 return None
             campaign: str | None = None
             if self._metered:
-                late_s = max(self._delay_s, LATE_S)
-                while self._starts and self._starts[0][0] < now - late_s:
+                while self._starts and self._starts[0][0] < now - LATE_S:
                     _, campaign = self._starts.popleft()
                     self._move(campaign, -1)
                     self.usage.returned += 1

@@ -20,6 +20,7 @@ from scrapy_playwright.provider import PlaywrightBrowserProvider
 from crawlers.browser import MISSING, find_chromium, launch_options
 from crawlers.classify import failure_of_status, is_page_type
 from crawlers.errors import FailureClass, FetchError
+from crawlers.ports import Proxy as OutgoingProxy
 from crawlers.scrapy_parts.proxy import GuardProxy
 from crawlers.scrapy_parts.spider import run_of
 
@@ -69,7 +70,11 @@ class ChromiumHandler(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
     def _count(self, size: int) -> None:
         self._run.progress.bytes += size
 
-    async def _ready(self) -> None:
+    def use(self, proxy: OutgoingProxy | None) -> None:
+        """New connections of the browser go through this proxy of the operator's."""
+        self._proxy.upstream = proxy
+
+    async def ready(self) -> None:
         """Starts the browser with the first page. A page that is cancelled meanwhile does not leave half of it."""
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
@@ -93,7 +98,7 @@ class ChromiumHandler(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
         """The rendered page. Raises FetchError."""
         if self.executable is None:
             raise FetchError(FailureClass.BROWSER_MISSING, MISSING)
-        await self._ready()
+        await self.ready()
         limits = self._run.job.limits
         pages: list[Page] = []
         answers: list[BrowserResponse] = []

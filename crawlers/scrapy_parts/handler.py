@@ -20,8 +20,9 @@ from scrapy.exceptions import DownloadCancelledError
 from crawlers.browser import MISSING
 from crawlers.classify import MAX_CHALLENGE_BYTES, observed, observed_error, retry_after_s
 from crawlers.errors import FailureClass, FetchError
-from crawlers.ports import Permit
+from crawlers.ports import Permit, Proxy
 from crawlers.robots import RobotsAnswer, RobotsRules
+from crawlers.scrapy_parts.proxy import GuardProxy
 from crawlers.scrapy_parts.run import lower_headers
 from crawlers.scrapy_parts.spider import run_of
 from crawlers.scrapy_parts.transport import GuardedHttpHandler
@@ -48,6 +49,7 @@ class PageHandler(BaseDownloadHandler):
         job = self._run.job
         self._http = GuardedHttpHandler(crawler)
         self._browser: ChromiumHandler | None = None
+        self._relays: dict[str, GuardProxy] = {}
         self._robots = RobotsRules(
             self._fetch_robots,
             job.user_agent,
@@ -106,6 +108,8 @@ class PageHandler(BaseDownloadHandler):
         took_s = 0.0
         while True:
             self._moved(task, self._waiting)
+            if self._browser is not None:
+                await self._browser.ready()  # not with a permit in hand: it takes seconds, and others wait
             permit = await self._admit(
                 url, check_robots=self._run.job.respect_robots, priority=request.meta["queued"].request.priority
             )
@@ -141,7 +145,7 @@ class PageHandler(BaseDownloadHandler):
         started = time.monotonic()
         with permit:
             try:
-                response: Response = await transport.download_request(request)
+                response: Response = await self._through(transport, request, permit.proxy)
             except BaseException as error:
                 permit.observed = observed_error(error, latency_s=time.monotonic() - started)
                 raise
@@ -153,6 +157,33 @@ class PageHandler(BaseDownloadHandler):
                 size=len(response.body),
                 body=_unpacked(response) if permit.probe else b"",
             )
+        return response
+
+    async def _through(
+        self, transport: GuardedHttpHandler | ChromiumHandler, request: Request, proxy: Proxy | None
+    ) -> Response:
+        """The answer, by way of the operator's proxy where the permit names one."""
+        if transport is self._browser:
+            self._browser.use(proxy)
+            return await self._browser.download_request(request)
+        request.meta.pop("proxy", None)
+        if proxy is None:
+            return await self._http.download_request(request)
+        relay = self._relays.get(proxy.url)
+        if relay is None:
+            relay = self._relays[proxy.url] = GuardProxy(self._run.guard, lambda _: None, proxy)
+            await relay.start()
+        request.meta["proxy"] = relay.url
+        try:
+            response = await self._http.download_request(request)
+        except FetchError:
+            raise
+        except Exception:
+            if (known := relay.failure_at(server_group(request.url))) is not None:
+                raise known from None
+            raise
+        if blocked := response.headers.get(relay.failure_header):
+            raise FetchError(FailureClass(blocked.decode("ascii")), f"by proxy {proxy.name}")
         return response
 
     def _moved(self, task: asyncio.Task[object], to: set[asyncio.Task[object]] | None = None) -> None:
@@ -208,6 +239,8 @@ class PageHandler(BaseDownloadHandler):
         self._closed = True
         try:
             await self._http.close()
+            for relay in self._relays.values():
+                await relay.close()
         finally:
             if self._browser is not None:
                 await self._browser.close()

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from crawlers.classify import failure_of_exception
 from crawlers.errors import FailureClass, FetchError
+from crawlers.ports import Proxy
+from crawlers.proxies import open_tunnel
 from crawlers.scrapy_parts.run import Guard
 
 CONNECT_TIMEOUT_S = 10.0
@@ -30,11 +32,13 @@ class GuardProxy:
     """Starts with `start`, ends with `close`.
 
     Attributes:
+        upstream: the operator's proxy that connections go through; None: none.
         failure_header: name of a response header, unguessable by sites, that tells a refusal of this proxy from an
             answer of the site; its value is the failure class.
     """
 
-    def __init__(self, guard: Guard, received: Callable[[int], None]) -> None:
+    def __init__(self, guard: Guard, received: Callable[[int], None], upstream: Proxy | None = None) -> None:
+        self.upstream = upstream
         self._guard = guard
         self._received = received
         self._server: asyncio.Server | None = None
@@ -114,8 +118,7 @@ class GuardProxy:
         try:
             for address in await self._guard.check(url):
                 try:
-                    async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                        connection = await asyncio.open_connection(address, int(place.rpartition(":")[2]))
+                    connection = await self._open(address, int(place.rpartition(":")[2]))
                 except (OSError, TimeoutError) as error:
                     failure = FetchError(FailureClass.CONNECTION, f"{place}: {error or 'no answer'}")
                 else:
@@ -127,6 +130,12 @@ class GuardProxy:
         if len(self._failures) > 1000:
             self._failures.popitem(last=False)
         raise failure
+
+    async def _open(self, address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.upstream is not None:
+            return await open_tunnel(self.upstream, address, port)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            return await asyncio.open_connection(address, port)
 
     async def _refuse(self, writer: asyncio.StreamWriter, error: FetchError) -> None:
         status = "403 Forbidden" if error.failure is FailureClass.ADDRESS_BLOCKED else "502 Bad Gateway"

@@ -18,7 +18,8 @@ import httpx
 from crawlers.classify import Backoff, failure_of_status, observed, observed_error, retry_after_s
 from crawlers.download import open_checked, tls_context
 from crawlers.errors import FailureClass, FetchError
-from crawlers.ports import Claim, CrawlProgress, Permit, PolitenessBudget
+from crawlers.ports import Claim, CrawlProgress, Permit, PolitenessBudget, Proxy
+from crawlers.proxies import tunnel_transport
 from crawlers.robots import MAX_ROBOTS_BYTES, RobotsAnswer, RobotsRules
 from crawlers.urls import server_group
 
@@ -112,15 +113,16 @@ class Network:
             _, client = self._clients.popitem()
             await client.aclose()
 
-    def _client(self, group: str) -> httpx.AsyncClient:
-        client = self._clients.get(group)
+    def _client(self, group: str, proxy: Proxy | None) -> httpx.AsyncClient:
+        name = group if proxy is None else f"{group} {proxy.name}"
+        client = self._clients.get(name)
         if client is None:
-            client = self._clients[group] = httpx.AsyncClient(
+            client = self._clients[name] = httpx.AsyncClient(
                 verify=tls_context(),
                 trust_env=False,
                 follow_redirects=False,
                 timeout=httpx.Timeout(self.limits.timeout_s),
-                transport=self._transport,
+                transport=self._transport if proxy is None else tunnel_transport(proxy, tls_context()),
                 # Cookies are yt-dlp's business: httpx would file them under the address.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )
@@ -195,7 +197,7 @@ class Network:
             try:
                 sent = _with_cookies(headers, url, cookies)
                 most = max_bytes or self.limits.max_bytes
-                answer = await self._send(method, url, addresses, sent, body, most, first_bytes)
+                answer = await self._send(method, url, addresses, sent, body, most, first_bytes, permit.proxy)
             except BaseException as error:
                 permit.observed = observed_error(error, latency_s=time.monotonic() - started)
                 raise
@@ -225,12 +227,13 @@ class Network:
         body: bytes | None,
         most: int,
         first_bytes: int | None,
+        proxy: Proxy | None,
     ) -> Answer:
         started = time.monotonic()
         total_s = self.limits.timeout_s * TOTAL_TIME_FACTOR
         try:
             async with asyncio.timeout(total_s):
-                response = await open_checked(self._client(_place(url)), method, url, addresses, headers, body)
+                response = await open_checked(self._client(_place(url), proxy), method, url, addresses, headers, body)
                 try:
                     received = await _bounded_body(response, most, first_bytes)
                 finally:

@@ -18,6 +18,7 @@ ELSEWHERE = {
     FailureClass.AGE_RESTRICTED,
     FailureClass.ADAPTER_BROKEN,
     FailureClass.BROWSER_MISSING,
+    FailureClass.PROXY_FAILED,  # the trial has no proxies: see tests/crawlers/test_proxies.py
     FailureClass.BOT_CHECK,  # it would stop the crawl of its source: see tests/crawlers/test_budget.py
 }
 """Classes that no site of the network makes: they come of adapters and engines."""

@@ -8,7 +8,7 @@ import hashlib
 import random
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +34,7 @@ from crawlers.guard import AddressGuard
 from crawlers.ports import Claim, NotNow
 from crawlers.yt_dlp_parts.audio import Beginning, fetch_beginning
 from crawlers.yt_dlp_parts.network import Manners
+from identity.melody import service as melody
 from identity.recording.index import SegmentIndex
 from identity.recording.items import fingerprint_bytes
 from media.analysis import analyse
@@ -140,6 +141,7 @@ class IngestActivities:
                     max_seconds=self._resources.max_audio_seconds,
                     beginning_only=beginning is not None and not beginning.whole,
                 )
+                melodies = await asyncio.to_thread(self._like_melodies, candidate_id, features)
             if beginning is not None and not beginning.whole and beginning.duration_s is not None:
                 features = replace(features, info=replace(features.info, duration_s=beginning.duration_s))
             sha256 = await asyncio.to_thread(_sha256, path)
@@ -147,7 +149,7 @@ class IngestActivities:
             if audio.policy == "store":
                 key = f"audio/{sha256[:2]}/{sha256}"
                 await asyncio.to_thread(self._store, key, path, features)
-            await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key)
+            await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key, melodies)
         # Outside: the download is not held while a service is waited for.
         await enrich(self._resources, candidate_id, features)
 
@@ -182,7 +184,21 @@ class IngestActivities:
             )
         self._resources.objects.put_file(key, path, _content_type(features.info.container))
 
-    def _record_audio(self, candidate_id: uuid.UUID, features: AudioFeatures, sha256: str, key: str | None) -> None:
+    def _like_melodies(self, candidate_id: uuid.UUID, features: AudioFeatures) -> list[melody.Match]:
+        """Here, on a core of the media queue, and not in the settlement, which holds the identity lock."""
+        if features.chroma is None:
+            return []
+        with self._database.transaction() as session:
+            return melody.find(session, features.chroma.frames, exclude=candidate_id)
+
+    def _record_audio(
+        self,
+        candidate_id: uuid.UUID,
+        features: AudioFeatures,
+        sha256: str,
+        key: str | None,
+        melodies: Sequence[melody.Match],
+    ) -> None:
         with self._database.transaction() as session:
             candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
             if candidate.state in FINAL_STATES:
@@ -208,6 +224,8 @@ class IngestActivities:
             session.add(fingerprint)
             session.flush()
             SegmentIndex().add(session, fingerprint.id, features.fingerprint)
+            if features.chroma is not None:
+                melody.record(session, candidate_id, features.chroma, melodies)
 
     def _fetch_failed(self, candidate_id: uuid.UUID, error: FetchError) -> m.MediaResult:
         """The failure's class decides: ask again later (Temporal keeps the time), or the end."""

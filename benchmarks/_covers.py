@@ -7,12 +7,14 @@ soundfonts of Debian's packages ``fluid-soundfont-gm``, ``timgm6mb-soundfont`` a
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,12 @@ import mido
 import numpy as np
 import numpy.typing as npt
 
+from media.chroma import chroma
+from media.types import Frames
+
 RATE = 11_025
+MIDI = Path(__file__).resolve().parents[2] / "shared" / "data" / "midi"
+CACHE = Path(__file__).resolve().parent.parent / ".data" / "benchmarks" / "melody"
 SOUNDFONTS = {
     "fluid": Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
     "tim": Path("/usr/share/sounds/sf2/TimGM6mb.sf2"),
@@ -265,7 +272,7 @@ def vary(score: Score, seed: int) -> Score:
     return Score(f"{score.name}-varied-{seed}", parts, score.bpm * dice.uniform(0.85, 1.15))
 
 
-def some_way(seed: str, score: Score, strength: str = "strong") -> Way:
+def some_way(seed: str, parts: Sequence[str], strength: str = "strong") -> Way:
     """A way to perform it, chosen by the seed.
 
     ``same``: as written; ``mild``: ±2 semitones, ±5 %; ``strong``: ±6 semitones, ±20 %; ``rearranged``: strong, with
@@ -275,7 +282,7 @@ def some_way(seed: str, score: Score, strength: str = "strong") -> Way:
     soundfont = dice.choice(
         ("fluid", "tim", "tim", "fluid", "musescore") if strength == "rearranged" else ("fluid", "tim")
     )
-    names = list(score.parts)
+    names = list(parts)
     programs = dict.fromkeys(names, 0)
     semitones, tempo, drums, cents, start = 0, 1.0, False, 0, 0.0
     if strength == "mild":
@@ -291,3 +298,64 @@ def some_way(seed: str, score: Score, strength: str = "strong") -> Way:
             if len(programs) > 1:
                 del programs[name]
     return Way(soundfont, programs, semitones, tempo, drums, start, 75.0, cents)
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """A performance that its name makes again.
+
+    Attributes:
+        kind: ``song`` (a folder of `MIDI`; one of its arrangements, the first for ``same``), ``var`` (a song made of
+            the bars of one: folder-seed), ``fit`` and ``dis`` (composed by the seed).
+        song: folder or seed.
+        number: which performance.
+        strength: see `some_way`.
+    """
+
+    kind: str
+    song: str
+    number: int
+    strength: str
+
+    @property
+    def key(self) -> str:
+        """A file name."""
+        return f"{self.kind}__{self.song}__{self.number}__{self.strength}"
+
+    def score(self) -> Score:
+        """What is played."""
+        if self.kind in ("fit", "dis"):
+            return compose(int(self.song))
+        folder, _, seed = self.song.partition("-")
+        arrangements = sorted((MIDI / folder).glob("*.mid"))
+        if self.kind == "var":
+            return vary(read_score(arrangements[0]), int(seed))
+        dice = random.Random(f"{self.song}{self.number}")
+        return read_score(MIDI / folder / f"{folder}.mid" if self.strength == "same" else dice.choice(arrangements))
+
+    def way(self) -> Way:
+        """How it is played."""
+        return some_way(f"{self.kind}{self.song}{self.number}", ("melody", "bridge", "piano"), self.strength)
+
+
+def chromas(takes: Sequence[Take], cache: Path, processes: int | None = None) -> dict[Take, Frames]:
+    """The chroma of each, played where the cache does not have it."""
+    cache.mkdir(parents=True, exist_ok=True)
+    by_font: dict[str, list[Take]] = {}
+    for take in takes:
+        if not (cache / f"{take.key}.npy").exists():
+            by_font.setdefault(take.way().soundfont, []).append(take)
+    batches = [found[start : start + 10] for found in by_font.values() for start in range(0, len(found), 10)]
+    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
+        list(pool.map(_play, batches, [cache] * len(batches)))
+    return {take: np.load(cache / f"{take.key}.npy") for take in takes}
+
+
+def _play(takes: Sequence[Take], cache: Path) -> None:
+    sounds = render_all([(take.score(), take.way()) for take in takes])
+    for take, samples in zip(takes, sounds, strict=True):
+        # Whoever finds a file finds a whole one.
+        unfinished = cache / f"{take.key}.{os.getpid()}"
+        with unfinished.open("wb") as file:
+            np.save(file, chroma(samples).frames)
+        unfinished.rename(cache / f"{take.key}.npy")

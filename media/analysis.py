@@ -17,12 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from media import process
+from media.chroma import chroma
 from media.probe import Probe, last_words, out_seconds, read_probe
 from media.protection import protection
-from media.types import FINGERPRINT_SECONDS, AudioError, AudioFeatures, AudioInfo
-
-PCM_RATE = 11_025
-"""Hz; chromaprint's own rate."""
+from media.types import FINGERPRINT_SECONDS, PCM_RATE, AudioError, AudioFeatures, AudioInfo
 
 FRAME_SAMPLES = 8192
 
@@ -247,4 +245,10 @@ def analyse(
         bit_rate=probe.bit_rate,
         container=probe.container,
     )
-    return AudioFeatures(info=info, fingerprint=items, waveform=waveform_peaks(samples), loudness=loudness)
+    return AudioFeatures(
+        info=info,
+        fingerprint=items,
+        waveform=waveform_peaks(samples),
+        loudness=loudness,
+        chroma=chroma(samples),
+    )

@@ -9,12 +9,11 @@ peaks' deviations (Gómez, Tonal description of music audio signals, 2006), and 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-PCM_RATE = 11_025
+from media.types import PCM_RATE, Chroma
 
 WINDOW = 4096
 """Samples of one Fourier transform: 0.37 s, bins of 2.7 Hz."""
@@ -34,19 +33,6 @@ _BLOCK = 128
 _QUIET = 1e-3
 """Peaks weaker than this share of the frame's strongest are noise (-60 dB)."""
 
-Frames = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class Chroma:
-    """``frames``: (time, 12), C first, 0..255, each scaled by its strongest; a silent one is zero.
-
-    ``tuning``: how far the recording lies above 440 Hz, in semitones, -0.5..0.5; the frames are centred on it.
-    """
-
-    frames: Frames
-    tuning: float
-
 
 def chroma(samples: npt.NDArray[np.int16]) -> Chroma:
     """The chroma of mono samples at 11,025 Hz; no frames where there is less than a window of them."""
@@ -62,7 +48,9 @@ def chroma(samples: npt.NDArray[np.int16]) -> Chroma:
     weights = weights * np.cos(np.pi * (centred - nearest)) ** 2
     # 440 Hz is an A, nine semitones above C.
     classes = (nearest.astype(np.intp) + 9) % 12
-    sums = np.bincount((times // _STEPS) * 12 + classes, weights, minlength=12 * count)[: 12 * count].reshape(count, 12)
+    places = (times // _STEPS) * 12 + classes
+    # Without a single peak it counts in whole numbers.
+    sums = np.bincount(places, weights, minlength=12 * count)[: 12 * count].reshape(count, 12).astype(np.float64)
     strongest = sums.max(axis=1, keepdims=True, initial=0)
     scaled = np.divide(255 * sums, strongest, out=np.zeros_like(sums), where=strongest > 0)
     return Chroma(np.rint(scaled).astype(np.uint8), round(tuning, 4))

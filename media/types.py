@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+PCM_RATE = 11_025
+"""Hz; chromaprint's own rate, at which all sound is analysed."""
+
 ITEM_SECONDS = 0.12383
 """Seconds between two chromaprint items: 1365 samples at 11,025 Hz (frame 4096, overlap two thirds)."""
 
@@ -26,6 +29,21 @@ class AudioInfo:
     container: str = ""
 
 
+Frames = npt.NDArray[np.uint8]
+"""Of a chroma: (time, 12), C first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chroma:
+    """``frames``: how strongly each pitch class sounds, 0..255, scaled by the frame's strongest; a silent one is zero.
+
+    ``tuning``: how far the recording lies above 440 Hz, in semitones, -0.5..0.5; the frames are centred on it.
+    """
+
+    frames: Frames
+    tuning: float
+
+
 @dataclass(frozen=True, slots=True)
 class AudioFeatures:
     """All that one decoding pass yields.
@@ -34,12 +52,14 @@ class AudioFeatures:
         fingerprint: uint32 array of chromaprint items, about 8 a second.
         waveform: peaks in 0..1, evenly spaced over the decoded part.
         loudness: RMS of the decoded part in dBFS (-inf for digital silence).
+        chroma: what is played; None where it was not asked for.
     """
 
     info: AudioInfo
     fingerprint: npt.NDArray[np.uint32]
     waveform: list[float]
     loudness: float
+    chroma: Chroma | None = None
 
 
 class AudioError(Exception):

@@ -31,6 +31,7 @@ from catalog.models import (
 from catalog.publishing import CreditName, Description, SpelledName, Target, UnknownTargetError, lock_identity, publish
 from identity import services, song
 from identity.evidence import Proposal, Question
+from identity.melody import service as melody
 from identity.names import fold, title_key
 from identity.recording import service as recording
 from identity.recording.items import Items, items_from_bytes
@@ -248,6 +249,7 @@ def find_proposals(session: Session, candidate: Candidate, subject: Subject) -> 
         exclude_candidate=candidate.id,
     )
     if fingerprint is not None:
+        result = melody.propose(session, candidate.id, result)
         result = services.beside(result, services.propose(session, candidate.id))
     return result
 

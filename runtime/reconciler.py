@@ -31,6 +31,7 @@ from catalog.models import (
     StoredObject,
     VersionSource,
 )
+from identity.melody import service as melody
 from media.store import ObjectStore
 from runtime.temporal import TemporalWorkflowClient
 
@@ -56,6 +57,7 @@ class Reconciled:
     cases: int = 0
     schedules: int = 0
     swept: int = 0
+    melodies: int = 0
 
     def any(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -127,6 +129,12 @@ class Reconciler:
                 result.schedules += 1
         self._namespace = namespace
         result.swept = await asyncio.to_thread(self.sweep)
+        result.melodies = await asyncio.to_thread(self._refresh_melodies)
+
+    def _refresh_melodies(self) -> int:
+        """After an upgrade that embeds melodies otherwise, the stored ones follow, so many a round."""
+        with self._database.transaction() as session:
+            return melody.refresh(session, BATCH)
 
     async def _read(self, query: Any, grace: timedelta) -> Sequence[Any]:
         def read() -> Sequence[Any]:

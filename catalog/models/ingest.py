@@ -6,7 +6,18 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, func, text
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -116,6 +127,32 @@ class AudioFingerprint(Base):
     """Of the whole recording; the fingerprint covers its first 120 s."""
     items: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class AudioMelody(Base):
+    """What a recording plays: its chroma, and where that lies among all melodies. One per candidate.
+
+    ``frames``: twelve bytes (C first) a frame, two frames a second, of the first 120 s; kept, since the audio may not
+    be, so that embeddings can be made again. ``tuning``: semitones above 440 Hz, -0.5..0.5.
+    """
+
+    __tablename__ = "audio_melodies"
+
+    candidate_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("candidates.id", ondelete="CASCADE"), primary_key=True)
+    frames: Mapped[bytes] = mapped_column(LargeBinary)
+    tuning: Mapped[float]
+    embedding: Mapped[Any] = mapped_column(HALFVEC(96))
+    embedding_version: Mapped[int] = mapped_column(SmallInteger, index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        Index(
+            "ix_audio_melodies_embedding",
+            "embedding",
+            postgresql_using="hnsw",
+            postgresql_ops={"embedding": "halfvec_cosine_ops"},
+        ),
+    )
 
 
 class MatchProposal(Keyed, Base):

@@ -1,0 +1,25 @@
+"""When a melody says "possible version". Measured on rendered covers (`benchmarks.melody`); real ones are harder."""
+
+SHORTLIST = 50
+"""How many of the nearest melodies are looked up."""
+
+COMPARED = 24
+"""How many of them are compared moment by moment."""
+
+REVIEW_SHARE = 0.55
+"""From here, as a share of the shorter one's moments on the path, a person should look."""
+
+WEAK_SHARE = 0.40
+"""From here it is evidence beside other evidence."""
+
+MIN_PASSAGE_S = 25.0
+"""Seconds on the path below which nothing is said: a turn of chords that many songs have."""
+
+MIN_SOUNDING_S = 15.0
+"""Seconds with any pitch below which a recording has no melody to compare."""
+
+PROBABILITY_MIDDLE, PROBABILITY_SCALE = 0.5, 0.06
+"""Of the logistic function from the share to a probability."""
+
+MOST_MATCHES = 5
+"""Recordings that an observation names."""

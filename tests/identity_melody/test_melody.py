@@ -1,0 +1,241 @@
+"""From sound to "a possible version": in another key, at another tempo, on another instrument."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+
+from catalog.database import Database
+from catalog.models import AudioMelody, Candidate, MatchProposal, Observation, ReviewCase, Version
+from identity.evidence import Part, Proposal, Question, Verdict
+from identity.melody import embed, qmax, service
+from identity.melody.thresholds import REVIEW_SHARE
+from media.chroma import FRAME_SECONDS, chroma
+from media.types import Chroma
+from moderation import settlement
+from tests.candidates import performance
+from tests.media import synth
+
+Add = Callable[..., Candidate]
+PIECES = 6
+SECONDS = 56.0
+
+
+def heard(seed: int, **how: object) -> Chroma:
+    sound = synth.render(seed, SECONDS, **how)[::2]  # type: ignore[arg-type]
+    return chroma((sound * 32_767).astype(np.int16))
+
+
+@pytest.fixture(scope="module")
+def pieces() -> list[Chroma]:
+    names = list(synth.INSTRUMENTS)
+    return [heard(seed, instrument=names[seed % len(names)]) for seed in range(PIECES)]
+
+
+@pytest.fixture(scope="module")
+def cover() -> Chroma:
+    """Piece 0 (a flute) three semitones higher, an eighth faster, on an organ."""
+    return heard(0, key=3, tempo=1.125, instrument="organ")
+
+
+def test_a_tone_lies_on_its_pitch_class_in_any_tuning() -> None:
+    time = np.arange(11_025 * 20) / 11_025
+    for semitones, place in ((0, 9), (3, 0), (8, 5)):
+        for cents in (-40, 0, 30):
+            tone = sum(np.sin(2 * np.pi * n * 440 * 2 ** ((semitones + cents / 100) / 12) * time) for n in (1, 2))
+            found = chroma((8_000 * tone).astype(np.int16))
+            assert found.tuning == pytest.approx(cents / 100, abs=0.02)
+            assert (found.frames.argmax(axis=1) == place).all()
+            assert found.frames.shape == (int(20 / FRAME_SECONDS), 12) or len(found.frames) in (38, 39)
+
+
+@pytest.mark.parametrize("samples", [0, 100, 4_095, 4_096, 10_000])
+def test_next_to_nothing_has_next_to_no_frames(samples: int) -> None:
+    found = chroma(np.zeros(samples, dtype=np.int16))
+    assert not found.frames.any()
+    assert found.tuning == 0
+    assert not service.has_melody(found.frames)
+    assert np.isfinite(embed.embed(found.frames)).all()
+
+
+def test_noise_is_bounded(pieces: list[Chroma]) -> None:
+    noise = np.random.default_rng(1).integers(-32_768, 32_767, 11_025 * 60).astype(np.int16)
+    found = chroma(noise)
+    assert found.frames.dtype == np.uint8
+    assert qmax.compare(embed.at_tempo(found.frames, 1), [embed.at_tempo(pieces[0].frames, 1)])[0].score < 40
+
+
+def test_the_embedding_knows_neither_key_nor_start(pieces: list[Chroma]) -> None:
+    frames = pieces[1].frames
+    point = embed.embed(frames)
+    assert np.linalg.norm(point) == pytest.approx(1, abs=1e-4)
+    assert point @ embed.embed(np.roll(frames, 5, axis=1)) > 0.999
+    assert point @ embed.embed(frames[12:]) > 0.7
+    assert max(point @ embed.embed(other.frames) for other in pieces[2:]) < point @ embed.embed(frames[12:])
+
+
+def test_a_probe_finds_the_tempo(pieces: list[Chroma], cover: Chroma) -> None:
+    likeness = embed.probes(cover.frames) @ embed.embed(pieces[0].frames)
+    # Ours is an eighth faster: it comes nearest when it is slowed down by that.
+    assert embed.PROBES[int(np.argmax(likeness))] == pytest.approx(1 / 1.125, abs=0.06)
+
+
+def slow_qmax(plot: np.ndarray) -> np.ndarray:
+    """The paper's recursion, cell by cell."""
+    scores = np.zeros(plot.shape)
+    for row in range(2, plot.shape[0]):
+        for column in range(2, plot.shape[1]):
+            cells = [(row - 1, column - 1), (row - 2, column - 1), (row - 1, column - 2)]
+            if plot[row, column]:
+                scores[row, column] = max(scores[cell] for cell in cells) + 1
+            else:
+                costs = {True: qmax.ONSET, False: qmax.EXTENSION}
+                scores[row, column] = max(0, *(scores[cell] - costs[bool(plot[cell])] for cell in cells))
+    return scores
+
+
+def test_qmax_is_the_papers() -> None:
+    dice = np.random.default_rng(2)
+    stack = dice.random((3, 31, 24)) < 0.3
+    stack[1] |= np.eye(31, 24, 3, dtype=bool)
+    found = qmax.cumulate(stack)
+    for number in range(3):
+        assert np.allclose(found[number], slow_qmax(stack[number]))
+    assert found[1].max() > 15
+
+
+def test_others_of_any_length_are_compared_at_once(pieces: list[Chroma]) -> None:
+    ours = embed.at_tempo(pieces[0].frames, 1)
+    others = [embed.at_tempo(pieces[n].frames, 1)[: 110 - 17 * n] for n in range(6)]
+    together = qmax.compare(ours, others)
+    alone = [qmax.compare(ours, [other])[0] for other in others]
+    assert [m.score for m in together] == pytest.approx([m.score for m in alone])
+    assert together[0] == qmax.Match(pytest.approx(len(ours) - qmax.TOGETHER - 1, abs=3), 0)
+    assert qmax.compare(ours[:5], others) == [qmax.Match(0.0, 0)] * 6
+    assert qmax.compare(ours, [ours[:5], np.zeros_like(ours)]) == [qmax.Match(0.0, 0)] * 2
+
+
+def _publish(session: Session, add: Add, key: str, melody: Chroma, **item: object) -> Candidate:
+    # Fingerprints tell nothing here: performances of their own.
+    candidate = add(session, key, items=performance(zlib.crc32(key.encode())), **item)
+    service.record(session, candidate.id, melody, service.find(session, melody.frames, exclude=candidate.id))
+    session.flush()
+    settlement.settle(session, candidate.id)
+    return candidate
+
+
+@pytest.fixture
+def catalog(database: Database, add: Add, pieces: list[Chroma]) -> Database:
+    with database.transaction() as session:
+        for number, piece in enumerate(pieces):
+            _publish(session, add, str(number), piece, title=f"Песня {number * 7919}", performer=f"Хор {number}")
+    return database
+
+
+def test_a_cover_under_another_name_is_put_before_a_moderator(catalog: Database, add: Add, cover: Chroma) -> None:
+    with catalog.transaction() as session:
+        candidate = _publish(session, add, "cover", cover, title="Something else", performer="Organist")
+        assert candidate.state == "in_review"
+        assert candidate.reason == "possible_song"
+        original = session.scalars(select(Candidate).where(Candidate.source_key == "0")).one()
+        song_id = session.get_one(Version, original.version_id).song_id
+        proposals = session.scalars(select(MatchProposal).where(MatchProposal.candidate_id == candidate.id)).all()
+        best = max(proposals, key=lambda each: each.probability)
+        assert (best.question, best.verdict, best.song_id) == ("song", "review", song_id)
+        found = best.evidence["melody"]
+        assert found["candidate_id"] == str(original.id)
+        assert found["semitones"] == 3
+        assert found["tempo"] == pytest.approx(1.125, abs=0.02)
+        assert found["share"] > REVIEW_SHARE
+        assert "3 semitones higher" in best.sentence
+        assert "faster" in best.sentence
+        case = session.scalars(select(ReviewCase)).one()
+        assert case.suggestion == {"action": "new_version", "song_id": str(song_id)}
+        # A second look at it finds the same, and the melody is stored once.
+        settlement.settle(session, candidate.id)
+        assert session.scalar(select(func.count()).select_from(AudioMelody)) == PIECES + 1
+
+
+def test_different_pieces_are_no_versions_of_each_other(catalog: Database) -> None:
+    with catalog.transaction() as session:
+        assert session.scalars(select(Observation)).all() == []
+        assert session.scalars(select(Candidate.state).distinct()).all() == ["published"]
+
+
+def test_a_copy_is_no_further_proposal(catalog: Database, add: Add, pieces: list[Chroma]) -> None:
+    with catalog.transaction() as session:
+        original = session.scalars(select(Candidate).where(Candidate.source_key == "3")).one()
+        song_id = session.get_one(Version, original.version_id).song_id
+        copy = add(session, "copy")
+        service.record(session, copy.id, pieces[3], service.find(session, pieces[3].frames, exclude=copy.id))
+        session.flush()
+        same = Proposal(Question.RECORDING, 1.0, Verdict.SAME, "Same sound", version_id=original.version_id)
+        assert service.propose(session, copy.id, [same]) == [same]
+        alone = service.propose(session, copy.id, [])
+        assert [(each.song_id, each.verdict) for each in alone] == [(song_id, Verdict.REVIEW)]
+        # What names say of the same song stands, with the melody beside it.
+        part = Part("title", 0.0, 1.0, "equal")
+        names = Proposal(Question.SONG, 0.99, Verdict.SAME, "Title equal", (part,), song_id=song_id)
+        [both] = service.propose(session, copy.id, [names])
+        assert (both.verdict, both.probability) == (Verdict.SAME, 0.99)
+        assert both.sentence.startswith("Title equal; The same melody")
+        assert [each.name for each in both.parts] == ["title", "melody"]
+        assert "melody" in both.evidence()
+
+
+def test_what_is_gone_is_not_proposed(catalog: Database, add: Add, cover: Chroma) -> None:
+    with catalog.transaction() as session:
+        candidate = add(session, "cover")
+        matches = service.find(session, cover.frames, exclude=candidate.id)
+        service.record(session, candidate.id, cover, matches)
+        session.flush()
+        assert service.propose(session, candidate.id, [])
+        original = session.scalars(select(Candidate).where(Candidate.source_key == "0")).one()
+        session.execute(update(Version).where(Version.id == original.version_id).values(deleted_at=func.now()))
+        assert service.propose(session, candidate.id, []) == []
+        session.execute(update(Candidate).where(Candidate.id == original.id).values(state="rejected", version_id=None))
+        assert original.id not in {m.candidate_id for m in service.find(session, cover.frames, exclude=candidate.id)}
+
+
+def test_embeddings_of_an_older_kind_are_made_again(catalog: Database, cover: Chroma) -> None:
+    with catalog.transaction() as session:
+        before = session.scalar(select(AudioMelody.embedding).limit(1))
+        session.execute(update(AudioMelody).values(embedding_version=0, embedding=[0.5] * 96))
+        assert service.nearest(session, cover.frames) == []
+        assert [service.refresh(session, 4), service.refresh(session, 4), service.refresh(session, 4)] == [4, 2, 0]
+        session.flush()
+        assert service.nearest(session, cover.frames)
+        session.expire_all()
+        again = session.scalars(select(AudioMelody.embedding)).all()
+        assert any(np.allclose(each, before, atol=1e-3) for each in again)
+
+
+def test_the_index_answers(catalog: Database, cover: Chroma, pieces: list[Chroma]) -> None:
+    with catalog.transaction() as session:
+        exact = [near.candidate_id for near in service.nearest(session, cover.frames)]
+        session.execute(text("SET LOCAL enable_seqscan = off"))
+        session.execute(text("SET LOCAL enable_sort = off"))
+        assert [near.candidate_id for near in service.nearest(session, cover.frames)] == exact
+        assert len(exact) == PIECES
+        plan = "\n".join(
+            session.scalars(
+                text(
+                    "EXPLAIN SELECT candidate_id FROM audio_melodies "
+                    "ORDER BY embedding <=> CAST(:probe AS halfvec(96)) LIMIT 5"
+                ),
+                {"probe": str(embed.embed(pieces[0].frames).tolist())},
+            )
+        )
+        assert "ix_audio_melodies_embedding" in plan
+
+
+def test_a_candidate_without_sound_costs_no_comparison(database: Database, add: Add) -> None:
+    with database.transaction() as session:
+        candidate = add(session, "silent")
+        assert settlement.settle(session, candidate.id).state == "published"
+        assert session.scalar(select(Observation.id)) is None

@@ -14,7 +14,6 @@ from adapters.cases import BUG, BadCaseError, Case, cases
 from adapters.contract import UnknownAdapterError, adapter_names, adapter_problems, get_adapter, reload_own_adapters
 from runtime.cli import settings
 from runtime.cli._output import BadOptionError, console, errors_reported, plain
-from runtime.source_tools.recording import LARGE_BYTES, Wanted, fixtures_of, record
 from runtime.source_tools.scaffold import create
 
 Name = Annotated[str, typer.Argument(help="The adapter's name.")]
@@ -74,6 +73,9 @@ def record_(
 
     The page is fetched once, as a crawl would: robots.txt, the address guard, limits. Cookies and keys are not saved.
     """
+    # Only now: the engines take most of a second to import.
+    from runtime.source_tools.recording import LARGE_BYTES, Wanted, fixtures_of, record
+
     reload_own_adapters()
     with errors_reported():
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -29,6 +29,8 @@ _NOT_PAGES = re.compile(
     r"mpe?g|og[agv]|opus|pdf|png|pptx?|rar|rss|svg|tar|tgz|tiff?|ttf|txt|wav|webm|webp|wma|wmv|woff2?|xlsx?|xml|zip)$",
     re.IGNORECASE,
 )
+_ORIGIN = re.compile(r"https?://[^/?#\\\s]+(?=/)")
+_FROM_ROOT = re.compile(r"/[\w~%=&+,:@/?.-]*", re.ASCII)
 _SITEMAP_NAME = re.compile(r"sitemap[^/]*$|\.xml(?:\.gz)?$|/robots\.txt$", re.IGNORECASE)
 _ROBOTS_SITEMAP = re.compile(r"\s*sitemap\s*:\s*(\S+)", re.IGNORECASE)
 _VIDEO_FIELDS = {
@@ -215,7 +217,10 @@ def _links(document: Document, page: Page, query: SourceQuery) -> Iterator[PageR
     # An album in Open Graph names the pages of its songs.
     hrefs += [str(value) for value in document.root.xpath("//meta[@property='music:song']/@content")]
     found = 0
-    for url in (entry.url for entry in _own((SitemapEntry(_joined(document.base, href)) for href in hrefs), page)):
+    join, on_site = _joiner(document.base), _Own(page)
+    for url in map(on_site, map(join, hrefs)):
+        if url is None:
+            continue
         if _NOT_PAGES.search(urlsplit(url).path):
             continue
         if follow and not any(pattern.search(url) for pattern in follow):
@@ -228,19 +233,55 @@ def _links(document: Document, page: Page, query: SourceQuery) -> Iterator[PageR
 
 def _own(entries: Iterable[SitemapEntry], page: Page) -> Iterator[SitemapEntry]:
     """Those on the site of the page, without fragments, each once."""
-    seen: set[str] = set()
+    on_site = _Own(page)
     for entry in entries:
-        bare = entry.url.partition("#")[0]
-        if bare not in seen and len(bare) <= 4000 and (same_site(bare, page.url) or same_site(bare, page.request.url)):
-            seen.add(bare)
-            yield replace(entry, url=bare)
+        bare = on_site(entry.url)
+        if bare is not None:
+            yield entry if bare == entry.url else replace(entry, url=bare)
 
 
-def _joined(base: str, href: str) -> str:
-    try:
-        return urljoin(base, href.strip())
-    except ValueError:
-        return ""
+class _Own:
+    """Tells which URLs are on the site of a page, each once. A page may have thousands: most are judged by a prefix."""
+
+    def __init__(self, page: Page) -> None:
+        self._pages = {page.url, page.request.url}
+        self._origins = tuple(f"{origin}/" for url in self._pages if (origin := _origin(url)))
+        self._seen: set[str] = set()
+
+    def __call__(self, url: str) -> str | None:
+        """The URL without its fragment; None where it is elsewhere, too long, or was told before."""
+        bare = url.partition("#")[0]
+        if bare in self._seen or len(bare) > 4000:
+            return None
+        if not bare.startswith(self._origins) and not any(same_site(bare, page) for page in self._pages):
+            return None
+        self._seen.add(bare)
+        return bare
+
+
+def _joiner(base: str) -> Callable[[str], str]:
+    """`urljoin` to this base, with a short way for the most frequent form: a path from the root that joining cannot
+    change, without dot segments, double slashes, parameters and an empty query.
+    """
+    origin = _origin(base)
+
+    def join(href: str) -> str:
+        href = href.strip()
+        plain = _FROM_ROOT.fullmatch(href) and "//" not in href and "/." not in href and href[-1] != "?"
+        if origin and plain:
+            return origin + href
+        try:
+            return urljoin(base, href)
+        except ValueError:
+            return ""
+
+    return join
+
+
+def _origin(url: str) -> str:
+    """``scheme://host`` as it is spelled; empty where it is none of the web."""
+    found = _ORIGIN.match(url)
+    return found[0] if found else ""
 
 
 def _local(tag: str) -> str:

@@ -124,7 +124,12 @@ class RecordingItem:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object without the empty values."""
-        return {k: v for k, v in asdict(self).items() if v not in (None, "", (), {}, [])}
+        # By hand: `asdict` copies each value deeply, and this is done twice for every item of every page.
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["credits"] = tuple(asdict(credit) for credit in self.credits)
+        values["chapters"] = tuple(asdict(chapter) for chapter in self.chapters)
+        values["identifiers"] = dict(self.identifiers)
+        return {name: value for name, value in values.items() if value not in (None, "", (), {}, [])}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RecordingItem:

@@ -11,7 +11,7 @@ import logging
 import time
 import traceback
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -122,7 +122,7 @@ class Run:
         self._incremental = Incremental(job, history, conditional=not self.rendered)
         self._traps = TrapDetector(job.limits.max_pages_per_pattern, job.follow)
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
-        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._told: OrderedDict[int, None] = OrderedDict()
         self._too_deep: set[str] = set()
         self._trap_witnesses: set[str] = set()
         self._held: set[str] = set()
@@ -130,6 +130,12 @@ class Run:
         self._buffered_count = 0
         self._in_flight: Counter[str] = Counter()
         self._in_flight_count = 0
+        # A polite crawl keeps the place of a request until its outcome is committed: what a killed worker has asked in
+        # vain is then never more than the concurrency. One without any delay is after speed, and commits in bulk.
+        self._careful = job.delay_s > 0
+        self._unsaved: dict[str, str] = {}
+        self._unsaved_of: Counter[str] = Counter()
+        self.wake: Callable[[], None] = lambda: None
         self._blocked: dict[str, tuple[float, NotNow]] = {}
         self._finished = progress.pages
         self._changed = asyncio.Event()
@@ -258,7 +264,9 @@ class Run:
         if self.stopping:
             return None
         for group, waiting in self._buffered.items():
-            if self._in_flight[group] >= self.job.concurrency:
+            if self._in_flight[group] + self._unsaved_of[group] >= self.job.concurrency:
+                if self._unsaved_of[group]:
+                    self.writer.hurry()
                 continue
             request = waiting.popleft()
             del self._buffered[group]
@@ -281,7 +289,7 @@ class Run:
     async def answered(self, request: Request, response: Response) -> None:
         """A response came: it is judged, read by the adapter, and handed to the writer."""
         try:
-            self._release(request)
+            self._release(request, sent=True)
             await self._judge(request, response)
         except Exception as error:
             self.fail(error)
@@ -290,9 +298,10 @@ class Run:
     async def failed(self, request: Request, error: BaseException) -> None:
         """No usable response came."""
         try:
-            self._release(request)
+            cancelled = self.stopping and isinstance(error, DownloadCancelledError)
+            self._release(request, sent=not cancelled and not isinstance(error, NotNow))
             queued: QueuedRequest = request.meta["queued"]
-            if self.stopping and isinstance(error, DownloadCancelledError):
+            if cancelled:
                 self._held.discard(queued.request_key)
             elif isinstance(error, NotNow):
                 self._postpone(queued, request.meta["download_slot"], error)
@@ -302,12 +311,16 @@ class Run:
             self.fail(problem)
         self._hurry_if_idle()
 
-    def _release(self, request: Request) -> None:
+    def _release(self, request: Request, *, sent: bool) -> None:
+        """The request is not under way any more. ``sent``: it may have reached the site, its outcome has to be kept."""
         group = request.meta["download_slot"]
         self._in_flight_count -= 1
         self._in_flight[group] -= 1
         if not self._in_flight[group]:
             del self._in_flight[group]
+        if sent and self._careful:
+            self._unsaved[request.meta["queued"].request_key] = group
+            self._unsaved_of[group] += 1
 
     def _hurry_if_idle(self) -> None:
         if not self._in_flight_count and not self._buffered_count:
@@ -431,7 +444,7 @@ class Run:
 
     def _is_news(self, item: RecordingItem) -> bool:
         """Whether no page before told the same of this item: the same page under endless addresses brings nothing."""
-        told = (item.source_key, item.digest())
+        told = hash((item.source_key, item.title, item.url, item.audio_url, item.duration_s, item.credits, item.lyrics))
         news = told not in self._told
         self._told[told] = None
         self._told.move_to_end(told)
@@ -599,7 +612,10 @@ class Run:
     def _committed(self, outcomes: Sequence[PageOutcome]) -> None:
         for outcome in outcomes:
             self._held.discard(outcome.queued.request_key)
+            if (group := self._unsaved.pop(outcome.queued.request_key, None)) is not None:
+                self._unsaved_of[group] -= 1
         self._changed.set()
+        self.wake()
 
     # --- ending
 

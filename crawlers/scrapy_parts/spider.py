@@ -30,10 +30,17 @@ class AdapterSpider(Spider):
 
     async def start(self) -> AsyncIterator[Any]:
         """Scrapy takes from this as long as it has room; the crawl ends when it ends and all is answered."""
+        self.run.wake = self._wake
         async for request in self.run.feed():
             request.callback = self.parse_page
             request.errback = self.page_failed
             yield request
+
+    def _wake(self) -> None:
+        """Has Scrapy ask the scheduler again; by itself it would do so with the next answer, or after seconds."""
+        engine = self.crawler.engine
+        if engine is not None and engine._slot is not None and engine._slot.closing is None:
+            engine._slot.nextcall.schedule()
 
     async def parse_page(self, response: Response) -> None:
         """Scrapy's callback."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Sequence
 
 import pytest
 
 from adapters.contract import Engine
 from crawlers.errors import FailureClass as F
-from crawlers.ports import CrawlProgress
+from crawlers.ports import CrawlProgress, PageOutcome
 from crawlers.scrapy_parts import run as run_module
 from tests.crawlers.conftest import Bench
-from tests.crawlers.memory import MemoryGuard, Stop
+from tests.crawlers.memory import MemoryGuard, MemoryStore, Stop
 from tests.crawlers.reader import Reader
+from tests.crawlers.site import Site
 
 
 async def test_everything_is_found_once(bench: Bench) -> None:
@@ -357,3 +359,19 @@ async def test_a_bot_check_is_told_and_nothing_of_it_is_believed(bench: Bench) -
     assert bench.store.ends() == {"challenge": F.BOT_CHECK}
     assert bench.site.hits["/song/7"] == 0
     assert F.BOT_CHECK in {each.failure for each in bench.budget.observed}
+
+
+async def test_a_polite_crawl_asks_no_more_than_it_could_lose(bench: Bench, site: Site) -> None:
+    """What was asked and is not committed would be asked again after a kill: never more than the concurrency."""
+    at_risk: list[int] = []
+
+    class Slow(MemoryStore):
+        async def commit(self, outcomes: Sequence[PageOutcome]) -> None:
+            await asyncio.sleep(0.05)
+            at_risk.append(site.hits.total() - len(self.outcomes))
+            await super().commit(outcomes)
+
+    bench.store = Slow()
+    assert await bench.run(*(f"/song/{n}" for n in range(40)), "/flaky/1", delay_s=0.001, concurrency=3)
+    assert max(at_risk) == 3
+    assert len(bench.store.items) == 41

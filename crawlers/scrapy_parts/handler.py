@@ -50,6 +50,7 @@ class PageHandler(BaseDownloadHandler):
         self._http = GuardedHttpHandler(crawler)
         self._browser: ChromiumHandler | None = None
         self._relays: dict[str, GuardProxy] = {}
+        self._starting = asyncio.Lock()
         self._robots = RobotsRules(
             self._fetch_robots,
             job.user_agent,
@@ -169,10 +170,12 @@ class PageHandler(BaseDownloadHandler):
         request.meta.pop("proxy", None)
         if proxy is None:
             return await self._http.download_request(request)
-        relay = self._relays.get(proxy.url)
-        if relay is None:
-            relay = self._relays[proxy.url] = GuardProxy(self._run.guard, lambda _: None, proxy)
-            await relay.start()
+        async with self._starting:  # a relay that does not listen yet would be passed by
+            relay = self._relays.get(proxy.url)
+            if relay is None:
+                relay = GuardProxy(self._run.guard, lambda _: None, proxy)
+                await relay.start()
+                self._relays[proxy.url] = relay
         request.meta["proxy"] = relay.url
         try:
             response = await self._http.download_request(request)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from identity.names import BRACKETS, skeleton, title_words
-from identity.title_words import JOINED, canonical_words, likeness, weight
+from identity.title_words import JOINED, MIN_FUZZY_LETTERS, canonical_words, likeness, weight
 from identity.titles import NOISE_KEYS, segments_of
 
 MAX_TITLE_WORDS = 48
@@ -196,7 +196,12 @@ def find(noisy: NoisyTitle, form: Form, names: Collection[int], titles: Mapping[
 
 
 def _likest(noisy: NoisyTitle, word: str) -> float:
-    return 1.0 if word in noisy.texts else max((likeness(word, text) for text in noisy.texts), default=0.0)
+    if word in noisy.texts:
+        return 1.0
+    size = len(word)
+    if size < MIN_FUZZY_LETTERS:
+        return 0.0
+    return max((likeness(word, text) for text in noisy.texts if -2 <= len(text) - size <= 2), default=0.0)
 
 
 def _may_join(noisy: NoisyTitle, form: Form) -> bool:

@@ -54,12 +54,16 @@ _KIND_WORDS: tuple[tuple[str, str], ...] = (
         "минус один|плейбек",
     ),
     ("instrumental", "instrumental|инструментал|инструментальная|инструментальный|без слов|instrumentals"),
-    ("remix", "remix|remixed|ремикс|rmx|mashup|bootleg|dub mix|club mix|dance mix|extended mix|mix|микс|rework"),
+    (
+        "remix",
+        "remix|remixed|ремикс|rmx|mashup|bootleg|dub mix|club mix|dance mix|extended mix|mix|микс|rework|nightcore|"
+        "slowed|reverb|sped up|speed up|замедленная",
+    ),
     ("demo", "demo|demos|демо|демозапись|rehearsal|репетиция"),
     ("acoustic", "acoustic|acoustics|akustika|акустика|акустическая|акустический|unplugged|под гитару|акустик"),
     (
         "live",
-        "live|лайв|concert|концерт|концерта|концерте|концертная|живьём|живьем|вживую|живой звук|квартирник|"
+        "live|лайв|concert|концерт|концерта|концерте|концертная|живьём|живьем|вживую|квартирники|живой звук|квартирник|"
         "в прямом эфире|in concert|live session|концертное",
     ),
     ("cover", "cover|covers|covered|кавер|каверы|ковер версия|перепевка|перепев|tribute|трибьют"),
@@ -112,6 +116,7 @@ _TRAILING_PHRASES = tuple(
                 "слова песни|официальный видеоклип|премьера песни|live version|acoustic version|cover version|"
                 "karaoke version|instrumental version|radio edit|album version|studio version|original mix|"
                 "backing track|кавер версия|акустическая версия|концертная версия|original version|live acoustic|"
+                "караоке версия|инструментальная версия|ремикс версия|"
                 "acoustic cover|live cover|live performance|full version|video clip|видео клип|живой звук|"
                 "в хорошем качестве|под гитару|single version|full hd|remastered version|demo version|"
                 "демо версия|студийная версия|radio version"
@@ -140,7 +145,7 @@ _EXTENSION = re.compile(
     r"\.(?:mp3|mp4|m4a|m4v|flac|ogg|opus|wav|wma|wmv|avi|mpg|mpeg|mkv|mov|webm|flv)$", re.IGNORECASE
 )
 _TRACK_NUMBER = re.compile(
-    r"^(?:\d{1,3}[.)]\s+|0\d{1,2}\s?[-–—]\s?|0\d\s+|\d{1,2}\s[-–—]\s(?=[^-–—|]+\s[-–—]\s))(?=\S)"
+    r"^(?:\d{1,3}[.)]\s+|[A-D]\d{1,2}[.)]\s+|0\d{1,2}\s?[-–—]\s?|0\d\s+|\d{1,2}\s[-–—]\s(?=[^-–—|]+\s[-–—]\s))(?=\S)"
 )
 _SEPARATOR = re.compile(
     r"\s+(?:[-–—−―]{1,3}|~|//|\|{1,2}|•|·|:)\s+|\s?\|\s?|(?<=[^\s-])--(?=[^\s-])|(?<=\S)[-–—]{1,2}\s+|\s+[-–—]{1,2}(?=\S)|(?<=\S)\s?[–—]\s?"
@@ -182,6 +187,19 @@ _AFTER_LIVE = frozenset(
         "at|in|from|on|version|session|sessions|performance|acoustic|cover|studio|video|hd|в|на|из|с|@|год|tv"
     )
 ) | {""}
+_HOME_CONCERTS = frozenset(map(fold, ("квартирник", "квартирнике")))
+_COVER_BY = frozenset((fold(one), fold(other)) for one in ("cover", "кавер") for other in ("by", "от", "на"))
+_FUNCTION_WORDS = frozenset(map(fold, _split("with|on|and|и|the|a|by|in|at|for|из|к|с|со|на|full|new|high|show")))
+_DUET = frozenset(map(fold, _split("duet|дуэт|stereo|mono|стерео|моно|solo|соло")))
+_AUTHORS = re.compile(
+    r"^(?:муз|сл|музыка|слова|автор|стихи|music|words|lyrics)(?:[.:]| (?:и|and|by|&) )", re.IGNORECASE
+)
+_SONG_OF_YEAR = re.compile(r"^песня[- ]\d\d$", re.IGNORECASE)
+_FROM_QUOTED = re.compile(r"^(?:from|из) (?:the )?[\"“„«]", re.IGNORECASE)
+_PERFORMED = re.compile(r"^(?:by|исполняет|исп\.|поёт|поет|в исполнении|performed by|sung by) ", re.IGNORECASE)
+_SINGS = re.compile(r"\s(?:performs|sings|plays|поёт|поет|исполняет|исп\.|с песней)$", re.IGNORECASE)
+_LAST_YEAR = re.compile(r",\s*((?:19|20)\d\d)(?:\s?(?:г|год|года|г\.))?$", re.IGNORECASE)
+_FIRST_YEAR = re.compile(r"^((?:19|20)\d\d)\s+(?=\D)")
 _EDGE = " \t-–—−―|:;,.~/•·*_#"
 
 
@@ -245,6 +263,8 @@ class _Parser:
 
     def parse(self) -> ParsedTitle:
         text = _clean(self.raw)
+        if "_" in text and " " not in text:
+            text = _SPACES.sub(" ", text.replace("_", " ")).strip() or text
         if not text:
             return ParsedTitle(self.raw.strip()[:MAX_TITLE_LENGTH] or self.raw[:MAX_TITLE_LENGTH])
         whole = text
@@ -301,8 +321,11 @@ class _Parser:
             position = end
         return _SPACES.sub(" ", "".join(kept)).strip()
 
-    def _describe(self, text: str, *, bracketed: bool, first: bool = False) -> bool:
-        """Whether the text is a description (noise, kind, guests, date); if so, its meaning is taken."""
+    def _describe(self, text: str, *, bracketed: bool, first: bool = False, only: bool = False) -> bool:
+        """Whether the text is a description (noise, kind, guests, date); if so, its meaning is taken.
+
+        ``only``: it is all that stands beside the first part, and is the title unless it is clearly none.
+        """
         inner = text.strip(_EDGE + "()[]{}")
         if not inner:
             return False
@@ -313,17 +336,21 @@ class _Parser:
             # "Title (Artist)": else the title would depend on which source of the song came first.
             self._take_artists(inner)
             return True
+        if bracketed and (match := _PERFORMED.match(inner)) and fold(inner[match.end() :]):
+            self._take_artists(inner[match.end() :])
+            return True
         folded = fold(inner)
         words = folded.split()
         kinds = _kinds_of(words)
         described = (
             (bracketed and bool(_YEAR_ONLY.match(inner)))
             or bool(_DATE.fullmatch(inner))
-            or _all_noise(words, bool(kinds))
+            or (_all_noise(words, bool(kinds)) and not (only and (folded == "video" or words[0] == "the")))
             or folded in _PEOPLES_SONG
-            or (not first and len(words) <= (40 if bracketed else 6) and _is_description(words, bracketed))
+            or (not first and len(words) <= (40 if bracketed else 6) and _is_description(words, bracketed, only))
             or (not first and bool(_FILM.match(inner)))
-            or (bracketed and folded in _MEDIA)
+            or (bracketed and (folded in _MEDIA or folded in _DUET or _all_filler(words)))
+            or (bracketed and any(each.match(inner) for each in (_AUTHORS, _SONG_OF_YEAR, _FROM_QUOTED)))
             or (bracketed and (bool(_RECORDED.match(inner)) or words[:2] == _SONG_OF_THE_YEAR))
         )
         if not described:
@@ -354,7 +381,7 @@ class _Parser:
         piece = piece.strip()
         if not fold(piece):
             return piece.strip(_EDGE)
-        if count > 1 and self._describe(piece, bracketed=False, first=not place):
+        if count > 1 and self._describe(piece, bracketed=False, first=not place, only=count == 2 and place == 1):
             return ""
         return self._trim(piece)
 
@@ -362,10 +389,16 @@ class _Parser:
         """Takes noise words off the end, as long as something remains."""
         while True:
             text = text.rstrip(_EDGE)
+            if (match := _LAST_YEAR.search(text)) and fold(text[: match.start()]):
+                self.year = self.year or int(match[1])
+                self.noise.append(match.group().strip(_EDGE))
+                text = text[: match.start()]
             tokens = text.split()
             folded = [fold(token) for token in tokens]
             count = self._trailing_count(folded)
-            if not count or not fold(" ".join(tokens[:-count])):
+            if not count and len(tokens) > 1 and tokens[-1] == "LIVE" and not text.isupper():
+                count = 1
+            if not count or fold(" ".join(tokens[:-count])) in ("", "the", "a"):
                 return text
             dropped = " ".join(tokens[-count:])
             self.kinds |= _kinds_of(fold(dropped).split())
@@ -389,7 +422,12 @@ class _Parser:
         live = {"live", "laiv", fold("лайв")}
         for place in range(max(1, len(folded) - 8), len(folded)):
             rest = folded[place + 1 :]
-            if folded[place] in live and rest and rest[0] in {"at", "in", "from", "on", "v", "na"} and len(rest) > 1:
+            if (
+                folded[place] in live
+                and rest
+                and rest[0] in {"at", "in", "from", "on", "v", "na", ""}
+                and len(rest) > 1
+            ):
                 return len(folded) - place
             if folded[place] == fold("концерт") and rest and rest[0] in {"v", "na"} and len(rest) > 1:
                 return len(folded) - place
@@ -412,6 +450,7 @@ class _Parser:
         if len(segments) == 1:
             return self._single(segments[0])
         known = [i for i, part in enumerate(segments) if self._is_known(part)]
+        segments = [_quoted_only(part) for part in segments]
         quoted = [i for i, part in enumerate(segments) if _unquote(part) != part]
         if known:
             artist = known[0]
@@ -445,10 +484,11 @@ class _Parser:
                 if before_folded in _ENSEMBLE:
                     return text
                 if before_folded and not after_folded:
-                    self._take_artists(before)
+                    self._take_artists(_SINGS.sub("", before))
                     return inside
                 by = _BY.match(after)
-                if not before_folded and after_folded and (by or artist_key(after) in self.known):
+                stop = text[match.end() :].startswith(". ")
+                if not before_folded and after_folded and (by or stop or artist_key(after) in self.known):
                     self._take_artists(after[by.end() :] if by else after)
                     return inside
                 if not before_folded and _FLAT_GROUP.fullmatch(after):
@@ -479,9 +519,24 @@ class _Parser:
         head, *guests = _FEATURING.split(text)
         for guest in guests:
             self.featuring += _names(guest)
+        if (match := _FIRST_YEAR.match(head)) and fold(head[match.end() :]):
+            self.year = self.year or int(match[1])
+            head = head[match.end() :]
+        head = self._without_kind(head)
         for name in _LIST.split(head):
             if clean := _unquote(self._trim(name.strip()).strip(_EDGE)).strip():
                 self.artists.append(clean)
+
+    def _without_kind(self, name: str) -> str:
+        """The artist's name without "Karaoke" before it or "Live" after it."""
+        tokens = name.split()
+        if len(tokens) > 2 and _KINDS.get(fold(tokens[0])) == "karaoke":
+            self.kinds.add("karaoke")
+            return " ".join(tokens[1:]).strip(_EDGE)
+        if len(tokens) > 2 and _KINDS.get(fold(tokens[-1])) == "live":
+            self.kinds.add("live")
+            return " ".join(tokens[:-1])
+        return name
 
     def _guests(self, title: str) -> str:
         head, *guests = _FEATURING.split(title)
@@ -516,6 +571,14 @@ def _split_outside_brackets(text: str) -> list[str]:
     return ["".join(groups[ord(c) - 0xE000] if 0xE000 <= ord(c) < 0xF8FF else c for c in piece) for piece in pieces]
 
 
+def _quoted_only(text: str) -> str:
+    """What stands in quotation marks after a word that only says that it is a song: «Романс «Ночная роза»»."""
+    match = _QUOTED.search(text)
+    if match and not fold(text[match.end() :]) and fold(text[: match.start()]) in _GENERIC:
+        return match.group()
+    return text
+
+
 def _unquote(text: str) -> str:
     """The text without a pair of quotation marks around the whole of it."""
     text = text.strip()
@@ -535,7 +598,7 @@ def _kinds_of(words: Sequence[str]) -> set[str]:
     joined = " ".join(words)
     if "original mix" in joined or "studio version" in joined:
         found -= {"remix", "original"}
-    if len(words) > 1:
+    if len(words) > 1 and not {"version", fold("версия")} & {*words}:
         found.discard("original")
     return found
 
@@ -556,13 +619,31 @@ def _is_number(word: str) -> bool:
     return word.isdigit() and len(word) == 4 and word[:2] in ("19", "20")
 
 
-def _is_description(words: Sequence[str], bracketed: bool) -> bool:
-    """Whether a group of words describes a version: it begins or ends with a version word used as one."""
+def _all_filler(words: Sequence[str]) -> bool:
+    """Whether a bracket says nothing but things like "New Video 2018" or "Clean Version"."""
+    return (
+        len(words) > 1
+        and all(word in _NOISE or word in _KINDS or _is_number(word) for word in words)
+        and any(word not in _FUNCTION_WORDS and not _is_number(word) for word in words)
+    )
+
+
+def _is_description(words: Sequence[str], bracketed: bool, only: bool = False) -> bool:
+    """Whether a group of words describes a version: it begins or ends with a version word used as one.
+
+    ``only``: see `_Parser._describe`; then all of its words must.
+    """
     if not words:
         return False
+    if " ".join(words) in _KINDS:
+        return True
     first, last = words[0], words[-1]
     tail = [word for word in words if not _is_number(word)] or [""]
     if first in ("live", fold("лайв")) and (len(words) == 1 or words[1] in _AFTER_LIVE or words[1].isdigit()):
+        return True
+    if only and not (words[0] != "the" and all(w in _NOISE or w in _KINDS or _is_number(w) for w in words)):
+        return bool(only and first == fold("концерт") and words[1:2] in (["v"], ["na"]))
+    if bracketed and (first in _HOME_CONCERTS or any(pair in _COVER_BY for pair in pairwise(words))):
         return True
     if (
         first in _KINDS

@@ -58,9 +58,16 @@ def table(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[row["met"]]
         goal = "" if row["goal"] is None else f"{'≤' if row['reference_name'] == 'limit' else '≥'} {row['goal']:g}"
-        reference = f"{row['reference']:,.1f}  [dim]{row['reference_name']}[/]"
-        result.add_row(row["name"], f"{row['ours']:,.1f} {row['unit']}", reference, f"{row['ratio']:.2f}", goal, met)
+        reference = f"{_number(row['reference'])}  [dim]{row['reference_name']}[/]"
+        result.add_row(
+            row["name"], f"{_number(row['ours'])} {row['unit']}", reference, f"{row['ratio']:.2f}", goal, met
+        )
     return result
+
+
+def _number(value: float) -> str:
+    """Shares with their decimals, rates and counts with one."""
+    return f"{value:.4g}" if abs(value) <= 1 else f"{value:,.1f}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -283,8 +283,12 @@ def _figure(name: str, ours: float, goal: float, others: dict[str, float], detai
 def measure(
     folder: Path = data.SHARED_DATA, picture: Path | None = PICTURE, share: str = "report", most: int | None = None
 ) -> list[Figure]:
-    """The figures of a share of the songs. Raises FileNotFoundError where the shared data is absent."""
-    labelled = data.read(folder)
+    """The figures of a share of the songs; none, and a word about it, where the shared data is absent."""
+    try:
+        labelled = data.read(folder)
+    except FileNotFoundError as error:
+        print(f"song_names: skipped, there is no {error.filename}: the labelled pairs are not part of the project")
+        return []
     videos = [video for video in labelled.videos if data.half(video.song_title) == share][:most]
     pairs = [pair for pair in labelled.pairs if data.half(pair.song_title) == share][:most]
     titles = labelled.titles()

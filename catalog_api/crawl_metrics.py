@@ -30,6 +30,7 @@ class CrawlMetrics(Collector):
             return
         yield from _sources(self.stats.sources)
         yield from _now(self.stats)
+        yield from _scopes(self.stats)
         yield from _workers(self.stats)
 
 
@@ -95,6 +96,26 @@ def _now(stats: CrawlStats) -> Iterable[Metric]:
     for alert in stats.alerts:
         alerts.add_metric([alert.source, alert.reason], alert.count)
     yield from (runs, queue, delay, rate, used, alerts)
+
+
+def _scopes(stats: CrawlStats) -> Iterable[Metric]:
+    breaker = GaugeMetricFamily("versions_breaker_open", "1: nobody may ask this source.", labels=["source"])
+    today = {
+        unit: GaugeMetricFamily(f"versions_politeness_{unit}_today", f"{unit.title()} of the day.", labels=["scope"])
+        for unit in ("requests", "bytes")
+    }
+    budget = GaugeMetricFamily("versions_politeness_daily_budget", "At most a day.", labels=["scope", "unit"])
+    for scope in stats.scopes:
+        if scope.key.startswith("source:"):
+            breaker.add_metric([scope.key.removeprefix("source:")], scope.breaker_open)
+        for unit, used, limit in (
+            ("requests", scope.requests_today, scope.per_day),
+            ("bytes", scope.bytes_today, scope.bytes_per_day),
+        ):
+            today[unit].add_metric([scope.key], used)
+            if limit is not None:
+                budget.add_metric([scope.key, unit], limit)
+    yield from (breaker, *today.values(), budget)
 
 
 def _workers(stats: CrawlStats) -> Iterable[Metric]:

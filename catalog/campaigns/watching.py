@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from catalog.campaigns import repository
 from catalog.campaigns.progress import Progress, RunProgress, campaign_progress, waiting_requests
-from catalog.models import Campaign, CrawlRun
+from catalog.models import Campaign, CrawlRun, PolitenessScope
 from catalog.repositories import worker_reports
 from catalog.repositories.crawl_series import Bucket, percentile_s, series
 from catalog.repositories.politeness import BreakerState, group_budgets, open_breakers
@@ -52,6 +52,16 @@ class GroupUse:
     allowed_per_min: float | None
     used: float | None
     next_slot_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DailyBudget:
+    """How much of a day's requests or bytes (``unit``) is used. ``scope``: ``source:NAME`` or ``group:HOST:PORT``."""
+
+    scope: str
+    unit: str
+    used: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,7 @@ class SourceWatch:
     latency_p50_s: float | None = None
     latency_p95_s: float | None = None
     breaker: Breaker | None = None
+    daily: tuple[DailyBudget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +163,7 @@ def watched(
     budgets = group_budgets(
         session, {group for buckets in recent.values() for each in buckets for group in each.groups}
     )
+    daily = _daily(session, [f"source:{run.source}" for run in runs] + [f"group:{group}" for group in budgets])
     by_id = {each.run_id: each for each in progress.runs}
     sources = tuple(
         _source(
@@ -165,6 +177,7 @@ def watched(
             remedies or {},
             since,
             breakers.get(run.source),
+            daily,
         )
         for run in runs
     )
@@ -182,6 +195,7 @@ def _source(
     remedies: Mapping[str, str],
     since: datetime,
     breaker: BreakerState | None,
+    daily: Sequence[DailyBudget],
 ) -> SourceWatch:
     total = Bucket(since)
     window_s = WINDOW_S
@@ -198,6 +212,7 @@ def _source(
         used = round(per_min / allowed, 3) if allowed else None
         groups.append(GroupUse(group, delay_s, round(per_min, 1), allowed, used, next_slot_in_s))
     key = str(run.id)
+    scopes = {f"source:{run.source}", *(f"group:{group}" for group in total.groups)}
     return SourceWatch(
         campaign=campaign,
         progress=progress,
@@ -219,5 +234,17 @@ def _source(
         bytes_per_s=round(total.bytes / window_s, 1),
         latency_p50_s=percentile_s(total.latency, 0.5),
         latency_p95_s=percentile_s(total.latency, 0.95),
+        daily=tuple(each for each in daily if each.scope in scopes),
         breaker=Breaker(breaker.state, breaker.since, breaker.words) if breaker else Breaker("closed", None, ""),
     )
+
+
+def _daily(session: Session, keys: Sequence[str]) -> list[DailyBudget]:
+    """The daily budgets of these scopes, where they have one."""
+    result = []
+    for scope in session.scalars(select(PolitenessScope).where(PolitenessScope.key.in_(keys))):
+        limits = scope.state.get("limits", {})
+        for unit, name in (("requests", "per_day"), ("bytes", "bytes_per_day")):
+            if (limit := limits.get(name)) is not None:
+                result.append(DailyBudget(scope.key, unit, int(scope.state.get(unit, 0)), int(limit)))
+    return result

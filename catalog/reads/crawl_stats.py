@@ -58,6 +58,13 @@ FROM (
 ORDER BY g.updated_at DESC LIMIT %(limit)s
 """
 
+_SCOPES = b"""
+SELECT key, coalesce(state -> 'breaker' ->> 'state', 'closed') IN ('open', 'half_open', 'forced_open'),
+  CAST(coalesce(state ->> 'requests', '0') AS float8), CAST(coalesce(state ->> 'bytes', '0') AS float8),
+  CAST(state -> 'limits' ->> 'per_day' AS float8), CAST(state -> 'limits' ->> 'bytes_per_day' AS float8)
+FROM politeness_scopes ORDER BY updated_at DESC LIMIT %(limit)s
+"""
+
 _WORKERS = b"""
 SELECT w.name, w.figures, coalesce((
     SELECT jsonb_object_agg(r.source, n) FROM (
@@ -107,6 +114,18 @@ class GroupState:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopeState:
+    """A budget: ``key`` is ``group:…``, ``host:…`` or ``source:…``; requests and bytes of its day, and their limits."""
+
+    key: str
+    breaker_open: bool
+    requests_today: float
+    bytes_today: float
+    per_day: float | None
+    bytes_per_day: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerState:
     """A worker that lives; ``in_flight``: requests by source."""
 
@@ -131,6 +150,7 @@ class CrawlStats:
     sources: list[SourceTotals]
     queues: list[QueueState]
     groups: list[GroupState]
+    scopes: list[ScopeState]
     workers: list[WorkerState]
     alerts: list[AlertState]
 
@@ -140,12 +160,14 @@ async def crawl_stats(connection: ReadConnection, *, fresh_s: float = 15.0) -> C
     sources = await (await connection.execute(_SOURCES)).fetchall()
     queues = await (await connection.execute(_QUEUES)).fetchall()
     groups = await (await connection.execute(_GROUPS, {"limit": MAX_GROUPS})).fetchall()
+    scopes = await (await connection.execute(_SCOPES, {"limit": MAX_GROUPS})).fetchall()
     workers = await (await connection.execute(_WORKERS, {"fresh_s": fresh_s})).fetchall()
     alerts = await (await connection.execute(_ALERTS)).fetchall()
     return CrawlStats(
         [SourceTotals(row[0], row[1] or {}, *row[2:]) for row in sources],
         [QueueState(*row) for row in queues],
         [GroupState(*row) for row in groups],
+        [ScopeState(*row) for row in scopes],
         [WorkerState(*row) for row in workers],
         [AlertState(*row) for row in alerts],
     )

@@ -77,6 +77,9 @@ def _notes(seen: Watched) -> list[RenderableType]:
             )
         for use in source.groups[:_SHOWN_GROUPS] if len(source.groups) > 1 else ():
             notes.append(cell(f"{name}: {use.server_group} {_use(use.used, use.requests_per_min)}", "dim", 200))
+        for each in source.daily:
+            used = f"{each.used:,} of {each.limit:,} {each.unit} today"
+            notes.append(cell(f"{name}: {used} ({each.scope})", "yellow" if each.used >= each.limit else "dim", 200))
         for error in source.errors[:_SHOWN_ERRORS]:
             remedy = f": {error.remedy}" if error.remedy else ""
             notes.append(cell(f"{name}: {error.name} ×{error.count}{remedy}", "red", 300))

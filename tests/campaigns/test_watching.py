@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from datetime import UTC, datetime, timedelta
 
+from rich.console import Console
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -16,6 +18,7 @@ from catalog.models import PolitenessScope
 from catalog.repositories import crawl_series, worker_reports
 from catalog.repositories.crawl_series import Bucket
 from crawlers.ports import CrawlProgress
+from runtime.cli import _watch
 from runtime.reporting import WorkerReporter
 from tests.campaigns import rows
 
@@ -67,6 +70,30 @@ def test_the_last_minute_of_a_source(session: Session) -> None:
     assert (quiet.progress.run_id, quiet.statuses, quiet.groups) == (other.id, {}, ())
     assert seen.workers == ("host:1",)
     assert [each.campaign for each in watched(session).sources] == ["demo", "demo"]
+
+
+def test_daily_budgets_and_an_open_breaker(session: Session) -> None:
+    campaign, _, _ = repository.apply(session, rows.spec())
+    run, _ = repository.open_runs(session, campaign.id, "t")
+    breaker = {"state": "open", "reason": "bot_check", "detail": "3 in a row", "since": 1e9, "next_probe_at": 2e9}
+    limits = {"per_day": 100, "bytes_per_day": 5000}
+    state = {"limits": limits, "requests": 40, "bytes": 5000, "breaker": breaker}
+    session.add(PolitenessScope(key="source:pesennik", state=state))
+    session.flush()
+    seen = watched(session, [campaign.id])
+    source, other = seen.sources
+    assert [(each.unit, each.used, each.limit) for each in source.daily] == [
+        ("requests", 40, 100),
+        ("bytes", 5000, 5000),
+    ]
+    assert source.breaker is not None
+    assert source.breaker.state == "open"
+    assert (other.daily, run.source) == ((), "pesennik")
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(_watch.render(seen))
+    text = console.export_text()
+    assert "40 of 100 requests today" in text
+    assert "bot_check: 3 in a row" in text
 
 
 def test_a_worker_that_is_silent_is_gone(session: Session) -> None:

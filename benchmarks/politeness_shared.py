@@ -27,13 +27,13 @@ from benchmarks._figures import Figure, at_least
 FIGURES = ("politeness_shared", "politeness_http")
 ENGINES = ("http", "browser", "audio")
 WORKERS = 3
-SHARED_DELAY_S = 0.1
+SHARED_DELAY_S = 0.25
 SHARED_CONCURRENCY = 6
 HTTP_DELAY_S = 0.02
 HTTP_CONCURRENCY = 8
 SECONDS = 20.0
 ANSWER_S = 0.02
-START_S = 120.0
+START_S = 180.0
 """So long the workers may take until every engine has asked."""
 JITTER_S = 0.15
 """So late a request may reach the server after its time (`crawlers.budget.shared.LATE_S`, and the way there), so that

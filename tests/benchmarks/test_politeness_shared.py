@@ -10,6 +10,7 @@ from crawlers.browser import find_chromium
 
 @pytest.mark.slow
 @pytest.mark.browser
+@pytest.mark.timeout(400)
 def test_three_workers_and_three_engines_keep_one_budget_and_use_it(database_url: str) -> None:
     engines = ENGINES if find_chromium() else ("http", "audio")
     done = trial(database_url, workers=3, engines=engines, delay_s=0.25, concurrency=6, seconds=10.0)

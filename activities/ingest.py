@@ -23,11 +23,12 @@ from temporalio.exceptions import ApplicationError
 from activities import messages as m
 from activities.enrichment import enrich
 from activities.heartbeats import with_heartbeats
+from activities.listening import listen_again
 from activities.politeness import budget_limits
 from activities.resources import Resources
 from adapters._yt_dlp import AUDIO_SCHEME
 from catalog.campaigns.holds import HELD
-from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, StoredObject
+from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, Observation, StoredObject
 from crawlers.download import download, local_path
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.guard import AddressGuard
@@ -37,6 +38,7 @@ from crawlers.yt_dlp_parts.network import Manners
 from identity.melody import service as melody
 from identity.recording.index import SegmentIndex
 from identity.recording.items import fingerprint_bytes
+from identity.recording.service import SPEED_OBSERVATION, OtherSpeed
 from media.analysis import analyse
 from media.types import AudioError, AudioFeatures
 from moderation import settlement
@@ -149,7 +151,9 @@ class IngestActivities:
             if audio.policy == "store":
                 key = f"audio/{sha256[:2]}/{sha256}"
                 await asyncio.to_thread(self._store, key, path, features)
-            await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key, melodies)
+            other = await listen_again(self._resources, candidate_id, features)
+            features = replace(features, pcm=b"")
+            await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key, melodies, other)
         # Outside: the download is not held while a service is waited for.
         await enrich(self._resources, candidate_id, features)
 
@@ -198,6 +202,7 @@ class IngestActivities:
         sha256: str,
         key: str | None,
         melodies: Sequence[melody.Match],
+        other: OtherSpeed | None,
     ) -> None:
         with self._database.transaction() as session:
             candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
@@ -226,6 +231,8 @@ class IngestActivities:
             SegmentIndex().add(session, fingerprint.id, features.fingerprint)
             if features.chroma is not None:
                 melody.record(session, candidate_id, features.chroma, melodies)
+            if other is not None:
+                session.add(Observation(candidate_id=candidate_id, kind=SPEED_OBSERVATION, data=other.to_json()))
 
     def _fetch_failed(self, candidate_id: uuid.UUID, error: FetchError) -> m.MediaResult:
         """The failure's class decides: ask again later (Temporal keeps the time), or the end."""

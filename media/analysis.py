@@ -87,10 +87,15 @@ def count_command(max_seconds: float) -> list[str]:
     return _compile([_input()["a:0"].output("-", format="null", c="copy", t=max_seconds + 10, map_metadata=-1)])
 
 
-def library_items(pcm: bytes) -> npt.NDArray[np.uint32]:
-    """Chromaprint items of PCM (11,025 Hz, mono, s16) by libchromaprint. Only where it is installed."""
+def library_present() -> bool:
+    """Whether libchromaprint is installed."""
+    return _library is not None
+
+
+def library_items(pcm: bytes, rate: int = PCM_RATE) -> npt.NDArray[np.uint32]:
+    """Chromaprint items of PCM (mono, s16; ``rate``: Hz) by libchromaprint. Only where it is installed."""
     printer = _library.Fingerprinter()
-    printer.start(PCM_RATE, 1)
+    printer.start(rate, 1)
     try:
         printer.feed(pcm)
         items, _ = _library.decode_fingerprint(printer.finish())
@@ -251,4 +256,5 @@ def analyse(
         waveform=waveform_peaks(samples),
         loudness=loudness,
         chroma=chroma(samples),
+        pcm=finished.output,
     )

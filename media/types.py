@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,7 @@ class AudioFeatures:
         waveform: peaks in 0..1, evenly spaced over the decoded part.
         loudness: RMS of the decoded part in dBFS (-inf for digital silence).
         chroma: what is played; None where it was not asked for.
+        pcm: the decoded part itself (11,025 Hz, mono, s16; at most 2.6 MB), for whoever has to listen again.
     """
 
     info: AudioInfo
@@ -60,6 +61,7 @@ class AudioFeatures:
     waveform: list[float]
     loudness: float
     chroma: Chroma | None = None
+    pcm: bytes = field(default=b"", repr=False, compare=False)
 
 
 class AudioError(Exception):

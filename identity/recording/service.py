@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import uuid
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog.models import AudioFingerprint, Candidate
+from catalog.models import AudioFingerprint, Candidate, Observation
 from identity.evidence import Alignment, Part, Proposal, Question, Verdict
 from identity.recording.align import Aligned, align, align_all, align_at
 from identity.recording.index import RecordingIndex, SegmentIndex
-from identity.recording.items import Items, items_from_bytes
+from identity.recording.items import Items, fingerprint_bytes, items_from_bytes
+from identity.recording.tempo import align_at_any_tempo
+from identity.recording.terms import terms
 from identity.thresholds import (
     CHANCE_BIT_ERROR_RATE,
     COMPARED_MEMBERS,
@@ -23,6 +29,7 @@ from identity.thresholds import (
     MIN_OVERLAP_S,
     REVIEW_BIT_ERROR_RATE,
     SAME_BIT_ERROR_RATE,
+    TERM_SAMPLING_BITS,
     VERIFIED_CANDIDATES,
     WEAK_BIT_ERROR_RATE,
 )
@@ -35,6 +42,40 @@ _LOADED_AT_ONCE = (2 * VERIFIED_CANDIDATES, 10 * VERIFIED_CANDIDATES, _MOST_HITS
 _OFFSET_SLACK = 2
 
 
+SPEED_OBSERVATION = "speed"
+"""Kind of the `Observation` that keeps a candidate's fingerprint at the speed at which it resembles a recording."""
+
+_TIER_MEMBERS = 3
+"""Of a recording that was missed, so many of the index's best are tried at other tempi (4 ms each)."""
+
+_TIER_SHARED_TERMS = 3
+"""Less in common is chance: of twelve speeds one always shares a term or two with somebody."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSpeed:
+    """The fingerprint of a recording with a change of speed undone.
+
+    Attributes:
+        speed: how many times as fast as the original it plays, in tempo and pitch.
+        start_s: where in the recording, in seconds, the fingerprint begins.
+    """
+
+    speed: float
+    items: Items
+    start_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """For `Observation.data`: about 2 kB."""
+        data = base64.b64encode(fingerprint_bytes(self.items)).decode()
+        return {"speed": self.speed, "start_s": self.start_s, "items": data}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> OtherSpeed:
+        """Inverse of `to_json`."""
+        return cls(data["speed"], items_from_bytes(base64.b64decode(data["items"])), data["start_s"])
+
+
 @dataclass(frozen=True, slots=True)
 class _Member:
     """A fingerprint of a version."""
@@ -43,6 +84,30 @@ class _Member:
     version_id: uuid.UUID
     duration_s: float
     items: Items
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A member, and how the recording lies on it. ``items``: of the recording, with ``speed`` and ``tempo`` undone."""
+
+    member: _Member
+    items: Items
+    aligned: Aligned
+    speed: float = 1.0
+    tempo: float = 1.0
+    start_s: float = 0.0
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the alignment says; a stretched recording is never the same without a person's ear."""
+        verdict = verdict_of(self.aligned.alignment)
+        return Verdict.REVIEW if verdict is Verdict.SAME and self.tempo != 1 else verdict
+
+    @property
+    def alignment(self) -> Alignment:
+        """With the offset of the recording's own beginning."""
+        alignment = self.aligned.alignment
+        return replace(alignment, offset_s=round(alignment.offset_s - self.start_s * self.speed, 3))
 
 
 def verdict_of(alignment: Alignment) -> Verdict | None:
@@ -115,11 +180,22 @@ def _shift(offset_s: float) -> str:
     return f"starts {abs(offset_s):.1f} s {'later' if offset_s > 0 else 'earlier'}"
 
 
-def _sentence(alignment: Alignment, worst: float | None) -> str:
+def _pace(match: _Match) -> str:
+    """What was done to the speed, in words."""
+    words = []
+    if match.speed != 1:
+        words.append(f"{abs(match.speed - 1):.1%} {'faster and higher' if match.speed > 1 else 'slower and lower'}")
+    if match.tempo != 1:
+        words.append(f"its tempo {abs(match.tempo - 1):.1%} {'faster' if match.tempo > 1 else 'slower'}")
+    return f", played {', '.join(words)}" if words else ""
+
+
+def _sentence(match: _Match, worst: float | None) -> str:
+    alignment = match.alignment
     likeness = "Same" if alignment.bit_error_rate <= SAME_BIT_ERROR_RATE else "Similar"
     sentence = (
         f"{likeness} sound over {alignment.overlap_s:.0f} s "
-        f"(bit error rate {alignment.bit_error_rate:.2f}), {_shift(alignment.offset_s)}"
+        f"(bit error rate {alignment.bit_error_rate:.2f}), {_shift(alignment.offset_s)}{_pace(match)}"
     )
     if alignment.overlap_s < MIN_OVERLAP_S:
         sentence += f"; under {MIN_OVERLAP_S:.0f} s, so a person should listen"
@@ -222,6 +298,9 @@ def propose(
 ) -> list[Proposal]:
     """Versions that this may be a recording of, most probable first; one proposal for each, by its best member.
 
+    Where nothing is like it as it is, it is tried at other tempi, and at the speed that was found when it was heard
+    (`other_speed`), if one was.
+
     Args:
         items: uint32 chromaprint items, 1-D.
         duration_s: of the whole recording, seconds.
@@ -229,17 +308,99 @@ def propose(
 
     Only fingerprints of candidates that became sources of a version are targets.
     """
-    by_version: defaultdict[uuid.UUID, list[tuple[_Member, Aligned]]] = defaultdict(list)
-    members = _members(session, index or SegmentIndex(), items, exclude_candidate)
-    found = align_all(items, [member.items for member in members], WEAK_BIT_ERROR_RATE)
-    for member, aligned in zip(members, found, strict=True):
-        if aligned and verdict_of(aligned.alignment):
-            by_version[member.version_id].append((member, aligned))
+    index = index or SegmentIndex()
+    members, matches = _matches(session, index, items, exclude_candidate)
+    if not _sure(matches):
+        matches += _stretched(items, members)
+        if (other := _known_speed(session, exclude_candidate)) is not None:
+            matches += _at_speed(session, index, other, exclude_candidate)
+    by_version: defaultdict[uuid.UUID, list[_Match]] = defaultdict(list)
+    for match in matches:
+        by_version[match.member.version_id].append(match)
     proposals = [
-        _proposal(session, items, duration_s, version_id, matches, exclude_candidate)
-        for version_id, matches in by_version.items()
+        _proposal(session, duration_s, version_id, found, exclude_candidate) for version_id, found in by_version.items()
     ]
     return sorted(proposals, key=lambda proposal: (-proposal.probability, str(proposal.version_id)))
+
+
+def _matches(
+    session: Session, index: RecordingIndex, items: Items, exclude: uuid.UUID | None
+) -> tuple[list[_Member], list[_Match]]:
+    """The best members, and those of them that the recording resembles as it is."""
+    members = _members(session, index, items, exclude)
+    found = align_all(items, [member.items for member in members], WEAK_BIT_ERROR_RATE)
+    return members, [
+        _Match(member, items, aligned)
+        for member, aligned in zip(members, found, strict=True)
+        if aligned and verdict_of(aligned.alignment)
+    ]
+
+
+def _sure(matches: list[_Match]) -> bool:
+    return any(match.verdict in (Verdict.SAME, Verdict.REVIEW) for match in matches)
+
+
+def _stretched(items: Items, members: list[_Member], speed: float = 1.0, start_s: float = 0.0) -> list[_Match]:
+    """Members that the recording resembles at another tempo."""
+    result = []
+    for member in members[:_TIER_MEMBERS]:
+        shared = np.intersect1d(terms(items, TERM_SAMPLING_BITS), terms(member.items, TERM_SAMPLING_BITS)).size
+        if shared >= _TIER_SHARED_TERMS and (found := align_at_any_tempo(items, member.items)):
+            aligned = Aligned(found.offset, found.alignment)
+            match = _Match(member, found.items, aligned, speed, found.tempo, start_s)
+            if match.verdict in (Verdict.SAME, Verdict.REVIEW):
+                result.append(match)
+    return result
+
+
+def _at_speed(session: Session, index: RecordingIndex, other: OtherSpeed, exclude: uuid.UUID | None) -> list[_Match]:
+    """Members that the recording resembles at this speed, with or without its tempo."""
+    members, found = _matches(session, index, other.items, exclude)
+    result = [
+        replace(match, speed=other.speed, start_s=other.start_s)
+        for match in found
+        if match.verdict in (Verdict.SAME, Verdict.REVIEW)
+    ]
+    return result or _stretched(other.items, members, other.speed, other.start_s)
+
+
+def _known_speed(session: Session, candidate_id: uuid.UUID | None) -> OtherSpeed | None:
+    if candidate_id is None:
+        return None
+    data = session.scalar(
+        select(Observation.data)
+        .where(Observation.candidate_id == candidate_id, Observation.kind == SPEED_OBSERVATION)
+        .order_by(Observation.created_at.desc())
+        .limit(1)
+    )
+    return None if data is None else OtherSpeed.from_json(data)
+
+
+def is_missed(
+    session: Session, items: Items, *, exclude_candidate: uuid.UUID | None = None, index: RecordingIndex | None = None
+) -> bool:
+    """Whether something is published, but nothing like this recording as it is, so that it is worth while to listen
+    again."""
+    if session.scalar(select(Candidate.id).where(Candidate.version_id.is_not(None)).limit(1)) is None:
+        return False
+    return not _sure(_matches(session, index or SegmentIndex(), items, exclude_candidate)[1])
+
+
+def other_speed(
+    session: Session,
+    tried: Iterable[OtherSpeed],
+    *,
+    exclude_candidate: uuid.UUID | None = None,
+    index: RecordingIndex | None = None,
+) -> OtherSpeed | None:
+    """The speed at which the recording is most like a published one; None where it is at none."""
+    best: tuple[float, OtherSpeed] | None = None
+    for other in tried:
+        for match in _at_speed(session, index or SegmentIndex(), other, exclude_candidate):
+            rate = match.aligned.alignment.bit_error_rate
+            if best is None or rate < best[0]:
+                best = (rate, other)
+    return best and best[1]
 
 
 def waiting_copies(
@@ -267,32 +428,37 @@ _RANK = {Verdict.SAME: 0, Verdict.REVIEW: 1, Verdict.WEAK: 2}
 
 def _proposal(
     session: Session,
-    items: Items,
     duration_s: float,
     version_id: uuid.UUID,
-    matches: list[tuple[_Member, Aligned]],
+    matches: list[_Match],
     exclude: uuid.UUID | None,
 ) -> Proposal:
-    def key(match: tuple[_Member, Aligned]) -> tuple[int, float]:
-        verdict = verdict_of(match[1].alignment)
-        return (_RANK[verdict] if verdict else 3, match[1].alignment.bit_error_rate)
+    def key(match: _Match) -> tuple[int, float]:
+        return (_RANK[match.verdict] if match.verdict else 3, match.aligned.alignment.bit_error_rate)
 
-    member, aligned = min(matches, key=key)
-    verdict = verdict_of(aligned.alignment) or Verdict.WEAK
+    match = min(matches, key=key)
+    member, alignment = match.member, match.alignment
+    verdict = match.verdict or Verdict.WEAK
     worst: float | None = None
     if verdict is Verdict.SAME:
         known = {member.candidate_id} | ({exclude} if exclude else set())
-        worst = disagreement(items, member.items, aligned, _others(session, version_id, known))
+        worst = disagreement(match.items, member.items, match.aligned, _others(session, version_id, known))
         if worst is not None:
             verdict = Verdict.REVIEW
-    parts = _parts(aligned.alignment, duration_s, member.duration_s, worst)
+    parts = _parts(alignment, duration_s * match.speed * match.tempo, member.duration_s, worst)
+    extra: dict[str, Any] = {
+        "target_candidate_id": str(member.candidate_id),
+        "begins_at_s": {"candidate": max(0.0, -alignment.offset_s), "target": max(0.0, alignment.offset_s)},
+    }
+    if (match.speed, match.tempo) != (1.0, 1.0):
+        extra |= {"speed_factor": match.speed, "tempo_factor": match.tempo}
     return Proposal(
         question=Question.RECORDING,
         probability=probability_of(parts),
         verdict=verdict,
-        sentence=_sentence(aligned.alignment, worst),
+        sentence=_sentence(match, worst),
         parts=parts,
         version_id=version_id,
-        alignment=aligned.alignment,
-        extra={"target_candidate_id": str(member.candidate_id)},
+        alignment=alignment,
+        extra=extra,
     )

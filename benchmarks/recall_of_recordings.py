@@ -5,8 +5,9 @@ the way of identity (index, alignment, and on a miss the other speeds and tempi)
 originals.
 ``TRACKS`` (environment) is the number of tracks that are distorted, each in every way: 100 for the figures.
 
-False accepts: each pair of different tracks, aligned where they agree best, and each distorted copy that would be merged
-with another track than its own. Warzone's menu music is there twice, plain and "enhanced": one recording, and no pair.
+False accepts: each pair of different tracks, aligned where they agree best, and each distorted copy that would be
+merged with another track than its own. Warzone's menu music is there twice, plain and "enhanced": one recording, no
+pair.
 
 Nothing was tuned on these tracks: the thresholds of `identity.thresholds` are older than this benchmark.
 """

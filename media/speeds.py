@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from media.analysis import PCM_RATE, library_items, library_present
+from media.analysis import library_items, library_present
+from media.types import PCM_RATE
 
 SPEEDS = tuple(round(1 + step / 200, 3) for step in range(-6, 7) if step)
 """0.97 to 1.03 by 0.005: chromaprint itself bears a quarter of a percent."""

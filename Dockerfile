@@ -10,7 +10,7 @@ WORKDIR /app
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY . .
-RUN printf '#!/usr/local/bin/python\nfrom runtime.cli import main\nmain()\n' > /usr/local/bin/versions \
+RUN printf '#!/usr/local/bin/python\nfrom runtime.cli import command\ncommand()\n' > /usr/local/bin/versions \
     && chmod +x /usr/local/bin/versions
 ENV PYTHONPATH=/app VERSIONS_DATA_DIR=/var/lib/versions
 RUN install -d -o versions /var/lib/versions

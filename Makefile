@@ -50,7 +50,7 @@ $(VENV)/.installed: requirements.lock requirements.bootstrap.lock
 	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	@echo "$(CURDIR)" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/versions.pth
-	@printf '#!%s\nfrom runtime.cli import main\nmain()\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/versions && chmod +x $(BIN)/versions
+	@printf '#!%s\nfrom runtime.cli import command\ncommand()\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/versions && chmod +x $(BIN)/versions
 	@touch $@
 
 clean: ## remove the environment and the demo's data

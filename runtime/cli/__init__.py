@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 import os
 import pkgutil
 import sys
@@ -77,6 +79,24 @@ def main() -> None:
         text = " ".join((str(error) or type(error).__name__).split())
         sys.stderr.write(f"versions: {redact(_kind(error) + text)}\n")
         sys.exit(1)
+
+
+def command() -> None:
+    """`main` as a process of its own."""
+    code: object = 0
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code
+    if "temporalio.bridge" not in sys.modules:
+        sys.exit(code)  # type: ignore[arg-type]
+    # The threads of Temporal's client outlive the interpreter, and one that calls into it while it ends aborts the
+    # process: work that was done would end with status 134.
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 def _kind(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """``python -m runtime.cli``: the same as `versions`."""
 
-from runtime.cli import main
+from runtime.cli import command
 
 if __name__ == "__main__":
-    main()
+    command()

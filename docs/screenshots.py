@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import io
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,15 +23,18 @@ from rich.console import Console, RenderableType
 
 from catalog.campaigns import repository
 from catalog.campaigns.progress import campaign_progress
+from catalog.campaigns.report import run_report
 from catalog.database import Database
 from crawlers.browser import find_chromium, launch_options
 from examples.demo import CAMPAIGN, Outcome, Sites, check_machine, run_campaign, summary
 from moderation import service
 from runtime.cli._progress import render
+from runtime.cli.campaign import REMEDIES
 from runtime.cli.review import render_case
 from runtime.connections import Connections
 from runtime.embedded import state
 from runtime.embedded.supervisor import Supervisor
+from runtime.report import render as render_report
 from runtime.settings import Settings
 
 IMAGES = Path(__file__).parent / "images"
@@ -182,11 +186,15 @@ def main() -> int:
                     cases = service.list_cases(session, limit=20).cases
                     # The case with the most to show.
                     case = max(cases, key=lambda each: ("alignment" in str(each.proposals), len(each.proposals)))
-                    draw("review", f"versions review show {str(case.id)[:8]}", [render_case(case)], 110)
+                    report = run_report(session, campaign.id, None, REMEDIES)
+                draw("review", f"versions review show {str(case.id)[:8]}", [render_case(case)], 110)
             finally:
                 database.dispose()
             draw("demo", "make demo", [progress, *said], 118)
-            asyncio.run(take(pages(connections)))
+            with tempfile.TemporaryDirectory() as folder:
+                page = Path(folder) / "report.html"
+                page.write_text(render_report(report), encoding="utf-8")
+                asyncio.run(take([*pages(connections), Shot("report", page.as_uri(), "table", 1000)]))
     except PictureError as error:
         print(f"screenshots: {error}", file=sys.stderr)
         return 1

@@ -35,6 +35,7 @@ from identity.melody import service as melody
 from identity.names import fold, title_key
 from identity.recording import service as recording
 from identity.recording.items import Items, items_from_bytes
+from identity.recording.second_look import second_look
 from identity.subject import Name, Subject, subject_from_item
 from moderation import links
 from moderation.errors import CaseNotFoundError, ForbiddenLinkError
@@ -265,7 +266,8 @@ def ask(
     """Both identity questions about anything. ``items``: its fingerprint, None where it was not heard."""
     result: list[Proposal] = []
     if items is not None:
-        result += recording.propose(session, items, duration_s or 0.0, exclude_candidate=exclude_candidate)
+        alike = recording.propose(session, items, duration_s or 0.0, exclude_candidate=exclude_candidate)
+        result += second_look(session, alike, subject.kind)
     found = {proposal.version_id for proposal in result}
     for proposal in song.recordings_with_same_metadata(session, subject):
         # Where both have been heard, the fingerprints have answered already, and names must not contradict them.

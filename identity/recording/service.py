@@ -20,7 +20,6 @@ from identity.recording.align import Aligned, align, align_all, align_at
 from identity.recording.index import RecordingIndex, SegmentIndex
 from identity.recording.items import Items, fingerprint_bytes, items_from_bytes
 from identity.recording.tempo import align_at_any_tempo
-from identity.recording.terms import terms
 from identity.thresholds import (
     CHANCE_BIT_ERROR_RATE,
     COMPARED_MEMBERS,
@@ -29,7 +28,6 @@ from identity.thresholds import (
     MIN_OVERLAP_S,
     REVIEW_BIT_ERROR_RATE,
     SAME_BIT_ERROR_RATE,
-    TERM_SAMPLING_BITS,
     VERIFIED_CANDIDATES,
     WEAK_BIT_ERROR_RATE,
 )
@@ -48,8 +46,8 @@ SPEED_OBSERVATION = "speed"
 _TIER_MEMBERS = 3
 """Of a recording that was missed, so many of the index's best are tried at other tempi (4 ms each)."""
 
-_TIER_SHARED_TERMS = 3
-"""Less in common is chance: of twelve speeds one always shares a term or two with somebody."""
+_TIER_SHARED_ITEMS = 6
+"""Less in common is chance: at one of twelve speeds something is always shared with somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,8 +342,8 @@ def _stretched(items: Items, members: list[_Member], speed: float = 1.0, start_s
     """Members that the recording resembles at another tempo."""
     result = []
     for member in members[:_TIER_MEMBERS]:
-        shared = np.intersect1d(terms(items, TERM_SAMPLING_BITS), terms(member.items, TERM_SAMPLING_BITS)).size
-        if shared >= _TIER_SHARED_TERMS and (found := align_at_any_tempo(items, member.items)):
+        shared = np.intersect1d(items, member.items).size
+        if shared >= _TIER_SHARED_ITEMS and (found := align_at_any_tempo(items, member.items)):
             aligned = Aligned(found.offset, found.alignment)
             match = _Match(member, found.items, aligned, speed, found.tempo, start_s)
             if match.verdict in (Verdict.SAME, Verdict.REVIEW):

@@ -217,6 +217,21 @@ def test_similar_sound_is_for_a_moderator(database: Database, add: Add) -> None:
     assert case.suggestion["action"] == "new_version", "another performer of the same song is no duplicate"
 
 
+@pytest.mark.parametrize(("rate", "state"), [(0.0, "duplicate"), (0.06, "in_review")])
+def test_a_karaoke_mix_is_no_copy_by_itself(database: Database, add: Add, rate: float, state: str) -> None:
+    items = performance(1)
+    with database.transaction() as session:
+        add(session, "a", items=items)
+        add(session, "b", items=copy_of(items, bit_error_rate=rate), title="Калинка (караоке)")
+    settle(database, "a")
+    assert settle(database, "b").state == state
+    if state == "in_review":
+        with database.transaction() as session:
+            case = service.list_cases(session).cases[0]
+        proposal = next(proposal for proposal in case.proposals if proposal.question == "recording")
+        assert (proposal.verdict, "this one is called karaoke" in proposal.sentence) == ("review", True)
+
+
 # -- decisions ------------------------------------------------------------------------------------------
 
 

@@ -12,9 +12,9 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Select, Uuid, cast, func, literal, null, select, text, union_all
+from sqlalchemy import ARRAY, ColumnElement, Uuid, any_, func, literal, select, text
 from sqlalchemy.orm import Session
 
 from catalog.models import ArtistAlias, Candidate, Song, SongCredit, SongTitle, Version, VersionCredit
@@ -71,6 +71,28 @@ class Blocked:
 
 
 _ARTISTS = -1
+# One text for all items, so that it is prepared once. The threshold stands until the end of the transaction.
+_TITLED = text(
+    """
+    SELECT -2, CAST(NULL AS uuid), NULL, set_config('pg_trgm.similarity_threshold', :threshold, true)
+    UNION ALL (
+        SELECT DISTINCT 0, t.song_id, NULL, NULL FROM song_titles t JOIN songs s ON s.id = t.song_id
+        WHERE t.key = ANY(CAST(:keys_0 AS text[])) AND s.deleted_at IS NULL
+        ORDER BY t.song_id LIMIT :limit_0
+    )
+    UNION ALL (
+        SELECT DISTINCT 1, t.song_id, NULL, NULL FROM song_titles t JOIN songs s ON s.id = t.song_id
+        WHERE t.key = ANY(CAST(:keys_1 AS text[])) AND s.deleted_at IS NULL
+        ORDER BY t.song_id LIMIT :limit_1
+    )
+    UNION ALL (
+        SELECT DISTINCT 2, t.song_id, NULL, NULL FROM song_titles t JOIN songs s ON s.id = t.song_id
+        WHERE t.key = ANY(CAST(:keys_2 AS text[])) AND s.deleted_at IS NULL
+        ORDER BY t.song_id LIMIT :limit_2
+    )
+    UNION ALL SELECT -1, artist_id, key, name FROM artist_aliases WHERE key = ANY(CAST(:names AS text[]))
+    """
+)
 _CAPITAL = re.compile(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])")
 
 
@@ -81,29 +103,16 @@ def block(session: Session, subject: Subject) -> Blocked:
     runs = {*_runs(title_key(subject.raw_title)), *_runs(" ".join(words))} - exact
     single = {run for run in runs if " " not in run}
     # Apart, so that the many songs of a common word cannot crowd out the one that is meant; but in one statement.
-    blocks = [
-        (sorted(keys), limit)
-        for keys, limit in ((exact, th.EQUAL_LIMIT), (runs - single, th.RUN_LIMIT), (single, th.RUN_LIMIT))
-        if keys
-    ]
-    # The threshold stands until the end of the transaction.
-    first = [
-        select(
-            literal(_ARTISTS - 1),
-            cast(null(), Uuid),
-            func.set_config("pg_trgm.similarity_threshold", str(th.NEAR_TRIGRAM), True),
-            null(),
-        )
-    ]
-    first += [_titled(number, keys, limit) for number, (keys, limit) in enumerate(blocks)]
-    names = _artist_runs(subject, words)
-    if names:
-        first.append(
-            select(literal(_ARTISTS), ArtistAlias.artist_id, ArtistAlias.key, ArtistAlias.name).where(
-                ArtistAlias.key.in_(names)
-            )
-        )
-    rows = session.execute(union_all(*first)).all()
+    blocks = [(sorted(exact), th.EQUAL_LIMIT), (sorted(runs - single), th.RUN_LIMIT), (sorted(single), th.RUN_LIMIT)]
+    rows = session.execute(
+        _TITLED,
+        {
+            "threshold": str(th.NEAR_TRIGRAM),
+            "names": _artist_runs(subject, words),
+            **{f"keys_{number}": keys for number, (keys, _) in enumerate(blocks)},
+            **{f"limit_{number}": limit for number, (_, limit) in enumerate(blocks)},
+        },
+    ).all()
     found = {row[1] for row in rows if row[0] >= 0}
     artists: dict[str, str] = {row[2]: row[3] for row in rows if row[0] == _ARTISTS}
     for number, (keys, limit) in enumerate(blocks):
@@ -119,20 +128,6 @@ def block(session: Session, subject: Subject) -> Blocked:
             )
         )
     return Blocked(sorted(found), artists, Context(frozenset((*subject.credited, *artists)), titles))
-
-
-def _titled(number: int, keys: Sequence[str], limit: int) -> Select[Any]:
-    """(number, song id) of songs with one of these keys, at most ``limit``, those of the smallest ids."""
-    found = (
-        select(SongTitle.song_id)
-        .join(Song)
-        .where(SongTitle.key.in_(keys), Song.deleted_at.is_(None))
-        .distinct()
-        .order_by(SongTitle.song_id)
-        .limit(limit)
-        .subquery()
-    )
-    return select(literal(number), found.c.song_id, null(), null())
 
 
 def _runs(key: str) -> list[str]:
@@ -254,7 +249,7 @@ def load(session: Session, subject: Subject, blocked: Blocked) -> list[SongView]
     )
     rows = session.execute(
         select(Song.id, Song.title, Song.language, Song.identifiers["iswc"].astext, spellings, duration)
-        .where(Song.id.in_(ids))
+        .where(_among(Song.id, ids))
         .order_by(Song.id)
     )
     songs = []
@@ -279,6 +274,11 @@ def load(session: Session, subject: Subject, blocked: Blocked) -> list[SongView]
     ]
 
 
+def _among(column: Any, ids: Collection[uuid.UUID]) -> ColumnElement[bool]:
+    """That the column is one of these, as one parameter: however many they are, it is the same prepared statement."""
+    return cast("ColumnElement[bool]", column == any_(literal(list(ids), ARRAY(Uuid))))
+
+
 People = dict[uuid.UUID, tuple[frozenset[str], ...]]
 
 
@@ -289,7 +289,7 @@ def _authors(session: Session, ids: Collection[uuid.UUID]) -> tuple[People, Peop
     for song_id, position, role, credited_as, key in session.execute(
         select(SongCredit.song_id, SongCredit.position, SongCredit.role, SongCredit.credited_as, ArtistAlias.key)
         .outerjoin(ArtistAlias, ArtistAlias.artist_id == SongCredit.artist_id)
-        .where(SongCredit.song_id.in_(ids))
+        .where(_among(SongCredit.song_id, ids))
     ):
         place = (song_id, position)
         roles[place] = role
@@ -316,7 +316,9 @@ def _known_performers(session: Session, subject: Subject, blocked: Blocked) -> d
         select(Version.song_id, ArtistAlias.key)
         .join(VersionCredit, VersionCredit.version_id == Version.id)
         .join(ArtistAlias, ArtistAlias.artist_id == VersionCredit.artist_id)
-        .where(Version.song_id.in_(blocked.song_ids), Version.deleted_at.is_(None), ArtistAlias.key.in_(sorted(names)))
+        .where(
+            _among(Version.song_id, blocked.song_ids), Version.deleted_at.is_(None), ArtistAlias.key.in_(sorted(names))
+        )
         .distinct()
     ):
         found[song_id].add(names[key])

@@ -22,7 +22,7 @@ from identity.melody import embed
 from media.types import Frames
 
 FIRST_SEED = 100_000
-SHRINKAGE = 0.3
+SHRINKAGE = 0.1
 JITTER = 0.023
 """Half the distance of two probes, as a logarithm."""
 

@@ -15,6 +15,12 @@ class CaseNotFoundError(ModerationError):
     code = "case_not_found"
 
 
+class NoPictureError(ModerationError):
+    """The proposal has no picture."""
+
+    code = "no_picture"
+
+
 class CaseClosedError(ModerationError):
     """The case was decided, applied or expired already."""
 

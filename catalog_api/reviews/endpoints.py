@@ -17,13 +17,13 @@ from catalog_api.deps import ServicesDep, parse_id
 from catalog_api.problems import ApiError, FieldProblem
 from catalog_api.responses import next_link
 from catalog_api.reviews import schemas
-from moderation import errors, service
+from moderation import errors, pictures, service
 
 log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/api/v1/reviews", tags=["reviews"])
 
-_STATUS = {"case_not_found": 404, "case_closed": 409, "case_changed": 409, "bad_decision": 422}
+_STATUS = {"case_not_found": 404, "no_picture": 404, "case_closed": 409, "case_changed": 409, "bad_decision": 422}
 
 
 @contextmanager
@@ -71,6 +71,24 @@ async def get_review(services: ServicesDep, moderator: ModeratorDep, case: str) 
 
     with _refusals():
         return _json(schemas.Case.model_validate(await run_in_threadpool(read)))
+
+
+@router.get(
+    "/{case}/proposals/{number}/picture",
+    response_class=Response,
+    responses={200: {"content": {"image/svg+xml": {}}, "description": "An SVG picture."}},
+)
+async def get_picture(services: ServicesDep, moderator: ModeratorDep, case: str, number: int) -> Response:
+    """Both recordings aligned, or both melodies against each other. Numbers begin with 1."""
+    case_id = parse_id(case, "path.case")
+
+    def read() -> str:
+        with services.database.transaction() as session:
+            return pictures.proposal_picture(session, case_id, number)
+
+    with _refusals():
+        svg = await run_in_threadpool(read)
+    return Response(svg, headers={"Cache-Control": "no-store"}, media_type="image/svg+xml")
 
 
 @router.post("/{case}/decision", response_model=schemas.DecisionResult)

@@ -7,10 +7,11 @@ COMPARED = 24
 """How many of them are compared moment by moment."""
 
 REVIEW_SHARE = 0.55
-"""From here, as a share of the shorter one's moments on the path, a person should look."""
+"""From here, as a share of the shorter one's moments on the path, a person should look. On the tuning songs 0.77 of the
+covers reach it (all mild and nearly all strong ones), and no other song of 1,070 in any of 120 queries."""
 
-WEAK_SHARE = 0.40
-"""From here it is evidence beside other evidence."""
+WEAK_SHARE = 0.45
+"""From here it is evidence beside other evidence: 0.78 of the covers, and another song in 0.04 of the queries."""
 
 MIN_PASSAGE_S = 25.0
 """Seconds on the path below which nothing is said: a turn of chords that many songs have."""

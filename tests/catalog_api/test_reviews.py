@@ -26,6 +26,7 @@ async def test_who_may_review(client: httpx.AsyncClient, database: Database) -> 
         for method, path, expected in (
             ("GET", "/api/v1/reviews", 200),
             ("GET", f"/api/v1/reviews/{UNKNOWN}", 404),
+            ("GET", f"/api/v1/reviews/{UNKNOWN}/proposals/1/picture", 404),
             ("POST", f"/api/v1/reviews/{UNKNOWN}/decision", 404),
         ):
             body = {"action": "approve"} if method == "POST" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from catalog.database import Database
 from catalog.models import AudioMelody, Candidate, MatchProposal, Observation, ReviewCase, Version
 from identity.evidence import Part, Proposal, Question, Verdict
 from identity.melody import embed, qmax, service
+from identity.melody.picture import melody_svg
 from identity.melody.thresholds import REVIEW_SHARE
 from media.chroma import FRAME_SECONDS, chroma
 from media.types import Chroma
-from moderation import settlement
+from moderation import pictures, settlement
+from moderation.errors import NoPictureError
 from tests.candidates import performance
 from tests.media import synth
 
@@ -61,6 +64,13 @@ def test_next_to_nothing_has_next_to_no_frames(samples: int) -> None:
     assert found.tuning == 0
     assert not service.has_melody(found.frames)
     assert np.isfinite(embed.embed(found.frames)).all()
+
+
+def test_a_picture_of_nothing_is_a_picture(pieces: list[Chroma]) -> None:
+    title = '<script>"&\x00'
+    for other in (pieces[1].frames, pieces[1].frames[:3], pieces[1].frames[:0]):
+        svg = ElementTree.fromstring(melody_svg(pieces[0].frames, other, factor=0.9, semitones=-3, title=title))
+        assert "<script>" in (svg.findtext("{*}title") or "")
 
 
 def test_noise_is_bounded(pieces: list[Chroma]) -> None:
@@ -156,6 +166,13 @@ def test_a_cover_under_another_name_is_put_before_a_moderator(catalog: Database,
         assert "faster" in best.sentence
         case = session.scalars(select(ReviewCase)).one()
         assert case.suggestion == {"action": "new_version", "song_id": str(song_id)}
+        svg = ElementTree.fromstring(pictures.proposal_picture(session, case.id, 1))
+        assert "Something else against Песня 0" in (svg.get("aria-label") or "")
+        line = svg.find(".//{*}polyline")
+        assert line is not None
+        assert len((line.get("points") or "").split()) > 60
+        with pytest.raises(NoPictureError, match="there is no 99"):
+            pictures.proposal_picture(session, case.id, 99)
         # A second look at it finds the same, and the melody is stored once.
         settlement.settle(session, candidate.id)
         assert session.scalar(select(func.count()).select_from(AudioMelody)) == PIECES + 1

@@ -42,7 +42,7 @@ _ADD = text(
 
 _STATE = """
     SELECT 0 AS kind, epoch AS id, (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint AS transaction,
-        NULL::bytea AS data, ARRAY[sampling_bits::bigint, stale::int::bigint] AS numbers
+        NULL::bytea AS data, ARRAY[stale::int::bigint] AS numbers
     FROM recording_index
 """
 
@@ -104,7 +104,6 @@ class _Memory:
     epoch: int
     horizon: int
     """All rows of ``delta`` are of transactions below it, and it holds all of those."""
-    sampling_bits: int
     segments: tuple[tuple[int, Layout], ...]
     delta: Delta
 
@@ -179,12 +178,12 @@ def driver_connection(session: Session) -> psycopg.Connection[Any]:
 def _load(connection: psycopg.Connection[Any]) -> _Memory:
     """Everything but the segments' contents, in one snapshot."""
     segments, rows = [], []
-    epoch = horizon = sampling_bits = 0
+    epoch = horizon = -1
     with connection.cursor(binary=True) as cursor:
         for kind, number, transaction, data, numbers in cursor.execute(_LOAD):
             if kind == 0:
-                epoch, horizon, sampling_bits = number, transaction, numbers[0]
-                if numbers[1]:
+                epoch, horizon = number, transaction
+                if numbers[0]:
                     raise StaleIndexError(
                         "the index of recordings is not built yet: a worker does it, or `versions index rebuild`"
                     )
@@ -192,8 +191,10 @@ def _load(connection: psycopg.Connection[Any]) -> _Memory:
                 segments.append((number, Layout(*numbers)))
             else:
                 rows.append((number, transaction, data))
+    if epoch < 0:
+        raise RecordingIndexError("the table recording_index has lost its row: restore it, or migrate anew")
     seen = [(number, data) for number, transaction, data in rows if transaction < horizon]
-    return _Memory(epoch, horizon, sampling_bits, tuple(segments), Delta().with_rows(seen))
+    return _Memory(epoch, horizon, tuple(segments), Delta().with_rows(seen))
 
 
 def _search(connection: psycopg.Connection[Any], memory: _Memory, wanted: Terms) -> tuple[Any, _Memory] | None:
@@ -223,7 +224,7 @@ def _search(connection: psycopg.Connection[Any], memory: _Memory, wanted: Terms)
     delta = memory.delta
     if horizon > memory.horizon:
         delta = delta.with_rows([(number, data) for number, transaction, data in new if transaction < horizon])
-        memory = _Memory(memory.epoch, horizon, memory.sampling_bits, memory.segments, delta)
+        memory = _Memory(memory.epoch, horizon, memory.segments, delta)
     ids.append(delta.matching(wanted))
     rest = [(number, data) for number, transaction, data in new if transaction >= memory.horizon]
     ids.append(Delta().with_rows(rest).matching(wanted))

@@ -15,19 +15,16 @@ from sqlalchemy.orm import Session
 from temporalio import activity
 
 from activities import messages as m
+from activities.fetching import Fetched, Sound, fetch, listen
 from activities.heartbeats import with_heartbeats
 from activities.resources import Resources
 from adapters.contract import AudioPolicy, Page, PageRequest, RecordingItem, SourceQuery, get_adapter, recognise
 from catalog.models import Candidate, Song, Version, VersionCredit
-from crawlers.download import download
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
-from crawlers.guard import AddressGuard
 from crawlers.ports import Claim, NotNow
 from crawlers.single import items_of_page
-from crawlers.urls import server_group
 from identity.evidence import Proposal
 from identity.subject import subject_from_item
-from media.analysis import analyse
 from media.types import AudioError, AudioFeatures
 from moderation.settlement import ask
 
@@ -102,7 +99,8 @@ class IdentifyActivities:
 
 async def identify_file(resources: Resources, path: Path, *, name: str = "") -> list[Answer]:
     """The catalog's answer to an audio file. Raises AudioError."""
-    features = await _analyse(resources, path)
+    async with resources.analysis:
+        features = await asyncio.to_thread(listen, Fetched(path), resources.max_audio_seconds)
     request = PageRequest(path.as_uri(), "file", 0, {"key": name or path.name})
     found = list(get_adapter("folder").parse(Page(path.as_uri(), request, path=path), SourceQuery("folder")))
     item = next(each for each in found if isinstance(each, RecordingItem))
@@ -132,8 +130,9 @@ async def identify_url(resources: Resources, url: str, *, allow_private: tuple[s
             raise
         # Not a page: then the audio itself.
         with _folder(resources) as folder:
-            path = await _download(resources, url, Path(folder), allow_private, adapter.name)
-            return await identify_file(resources, path, name=urlsplit(url).path.rpartition("/")[2])
+            sound = Sound(url, allow_private, MAX_BYTES, TIMEOUT_S, Claim(adapter.name))
+            fetched = await fetch(resources, sound, Path(folder) / "audio")
+            return await identify_file(resources, fetched.path, name=urlsplit(url).path.rpartition("/")[2])
     things = []
     for number, item in enumerate(items):
         thing = Thing(item, source=adapter.name if recognised else "")
@@ -152,8 +151,8 @@ async def identify_url(resources: Resources, url: str, *, allow_private: tuple[s
 async def _hear(resources: Resources, thing: Thing, allow_private: tuple[str, ...]) -> None:
     try:
         with _folder(resources) as folder:
-            path = await _download(resources, thing.item.audio_url or "", Path(folder), allow_private, thing.source)
-            thing.features = await _analyse(resources, path)
+            target = Path(folder) / "audio"
+            thing.features = await _listen(resources, thing.item.audio_url or "", target, allow_private, thing.source)
     except (FetchError, AudioError) as error:
         thing.note = f"its audio could not be heard: {error}"
 
@@ -163,24 +162,12 @@ def _folder(resources: Resources) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(dir=resources.temporary, prefix="identify-")
 
 
-async def _download(resources: Resources, url: str, folder: Path, allow_private: tuple[str, ...], source: str) -> Path:
-    await resources.budget.configure(server_group(url), delay_s=get_adapter("website").politeness.delay_s)
-    downloaded = await download(
-        url,
-        folder / "audio",
-        guard=AddressGuard(allow_private),
-        budget=resources.budget,
-        max_bytes=MAX_BYTES,
-        timeout_s=TIMEOUT_S,
-        user_agent=resources.user_agent,
-        claim=Claim(source),
-    )
-    return downloaded.path
-
-
-async def _analyse(resources: Resources, path: Path) -> AudioFeatures:
+async def _listen(
+    resources: Resources, url: str, target: Path, allow_private: tuple[str, ...], source: str
+) -> AudioFeatures:
+    fetched = await fetch(resources, Sound(url, allow_private, MAX_BYTES, TIMEOUT_S, Claim(source)), target)
     async with resources.analysis:
-        return await asyncio.to_thread(analyse, path, max_seconds=resources.max_audio_seconds)
+        return await asyncio.to_thread(listen, fetched, resources.max_audio_seconds)
 
 
 def _compare(resources: Resources, things: list[Thing]) -> list[Answer]:

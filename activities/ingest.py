@@ -22,24 +22,19 @@ from temporalio.exceptions import ApplicationError
 
 from activities import messages as m
 from activities.enrichment import enrich
+from activities.fetching import Sound, fetch, listen
 from activities.heartbeats import with_heartbeats
 from activities.listening import listen_again
 from activities.politeness import budget_limits
 from activities.resources import Resources
-from adapters._yt_dlp import AUDIO_SCHEME
 from catalog.campaigns.holds import HELD
 from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, Observation, StoredObject
-from crawlers.download import download, local_path
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
-from crawlers.guard import AddressGuard
 from crawlers.ports import Claim, NotNow
-from crawlers.yt_dlp_parts.audio import Beginning, fetch_beginning
-from crawlers.yt_dlp_parts.network import Manners
 from identity.melody import service as melody
 from identity.recording.index import SegmentIndex
 from identity.recording.items import fingerprint_bytes
 from identity.recording.service import SPEED_OBSERVATION, OtherSpeed
-from media.analysis import analyse
 from media.types import AudioError, AudioFeatures
 from moderation import settlement
 from moderation.settlement import Settled, set_state
@@ -52,14 +47,10 @@ MAX_POSTPONED_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class _Audio:
-    """What is to be fetched, and within which bounds."""
+    """What is to be fetched, and what may be done with it."""
 
-    url: str
+    sound: Sound
     policy: str
-    allow_private: tuple[str, ...]
-    max_bytes: int
-    timeout_s: float
-    claim: Claim
 
 
 class IngestActivities:
@@ -103,49 +94,27 @@ class IngestActivities:
             run = session.get(CrawlRun, candidate.crawl_run_id) if candidate.crawl_run_id else None
             spec: dict[str, Any] = run.spec if run else {}
             limits = spec.get("limits", {})
-            return _Audio(
+            claim = Claim(
+                candidate.source,
+                str(run.campaign_id) if run else "",
+                limits=budget_limits(spec.get("politeness", {})),
+            )
+            sound = Sound(
                 url,
-                candidate.audio_policy,
                 tuple(spec.get("allow_private", ())),
                 int(limits.get("max_audio_bytes", 200_000_000)),
                 float(limits.get("timeout", 30.0)),
-                Claim(
-                    candidate.source,
-                    str(run.campaign_id) if run else "",
-                    limits=budget_limits(spec.get("politeness", {})),
-                ),
+                claim,
             )
+            return _Audio(sound, candidate.audio_policy)
 
     async def _take_in(self, candidate_id: uuid.UUID, audio: _Audio) -> None:
-        beginning: Beginning | None = None
         with self._temporary_folder() as folder:
-            if audio.url.startswith("file:"):
-                path = await asyncio.to_thread(local_path, audio.url)
-            elif audio.url.startswith(AUDIO_SCHEME):
-                beginning = await self._beginning(audio, folder / "audio")
-                path = beginning.path
-            else:
-                downloaded = await download(
-                    audio.url,
-                    folder / "audio",
-                    guard=AddressGuard(audio.allow_private),
-                    budget=self._resources.budget,
-                    max_bytes=audio.max_bytes,
-                    timeout_s=audio.timeout_s,
-                    user_agent=self._resources.user_agent,
-                    claim=audio.claim,
-                )
-                path = downloaded.path
+            fetched = await fetch(self._resources, audio.sound, folder / "audio")
+            path = fetched.path
             async with self._resources.analysis:
-                features = await asyncio.to_thread(
-                    analyse,
-                    path,
-                    max_seconds=self._resources.max_audio_seconds,
-                    beginning_only=beginning is not None and not beginning.whole,
-                )
+                features = await asyncio.to_thread(listen, fetched, self._resources.max_audio_seconds)
                 melodies = await asyncio.to_thread(self._like_melodies, candidate_id, features)
-            if beginning is not None and not beginning.whole and beginning.duration_s is not None:
-                features = replace(features, info=replace(features.info, duration_s=beginning.duration_s))
             sha256 = await asyncio.to_thread(_sha256, path)
             key = None
             if audio.policy == "store":
@@ -156,20 +125,6 @@ class IngestActivities:
             await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key, melodies, other)
         # Outside: the download is not held while a service is waited for.
         await enrich(self._resources, candidate_id, features)
-
-    async def _beginning(self, audio: _Audio, target: Path) -> Beginning:
-        """Of what yt-dlp finds, only what the fingerprint needs."""
-        return await fetch_beginning(
-            audio.url,
-            target,
-            guard=AddressGuard(audio.allow_private),
-            budget=self._resources.budget,
-            manners=Manners(audio.claim, user_agent=self._resources.user_agent),
-            timeout_s=audio.timeout_s,
-            max_bytes=audio.max_bytes,
-            accounts=self._resources.accounts,
-            transport=self._resources.transport,
-        )
 
     @contextlib.contextmanager
     def _temporary_folder(self) -> Iterator[Path]:

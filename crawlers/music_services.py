@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import acoustid
 
+from crawlers.budget.limits import BudgetLimits
 from crawlers.download import download
 from crawlers.errors import FailureClass, FetchError
 from crawlers.guard import AddressGuard
@@ -34,6 +35,8 @@ MAX_ANSWER_BYTES = 2_000_000
 MAX_HITS = 5
 MAX_LIST = 20
 """Works, ISRCs or credits that are read of one recording."""
+_ACOUSTID = Claim("acoustid", limits=BudgetLimits(ACOUSTID_DELAY_S))
+_MUSICBRAINZ = Claim("musicbrainz", limits=BudgetLimits(MUSICBRAINZ_DELAY_S))
 _MBID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -92,7 +95,6 @@ class MusicServices:
         self._musicbrainz = musicbrainz
         self._acoustid_url = acoustid_url
         self._musicbrainz_url = musicbrainz_url
-        self._configured: set[str] = set()
 
     @property
     def knows_sounds(self) -> bool:
@@ -104,21 +106,13 @@ class MusicServices:
         """Whether MusicBrainz may be asked."""
         return self._musicbrainz
 
-    async def _politely(self, url: str, delay_s: float) -> str:
-        group = server_group(url)
-        if group not in self._configured:
-            await self._budget.configure(group, delay_s=delay_s)
-            self._configured.add(group)
-        return group
-
     async def look_up(self, fingerprint: str, duration_s: float) -> list[AcoustidHit]:
         """Tracks that sound like a compressed fingerprint (`media.compressed.compress`), best first.
 
         Raises FetchError and NotNow.
         """
-        group = await self._politely(self._acoustid_url, ACOUSTID_DELAY_S)
         acoustid.set_base_url(self._acoustid_url)
-        with await self._budget.acquire(group, Claim("acoustid")) as permit:
+        with await self._budget.acquire(server_group(self._acoustid_url), _ACOUSTID) as permit:
             started = time.monotonic()
             try:
                 answer = await asyncio.to_thread(
@@ -143,7 +137,6 @@ class MusicServices:
         """
         if not _MBID.fullmatch(mbid):
             raise ValueError(f"{mbid!r} is no MusicBrainz id")
-        await self._politely(self._musicbrainz_url, MUSICBRAINZ_DELAY_S)
         include = "artist-credits+isrcs+work-rels+work-level-rels+artist-rels"
         url = f"{self._musicbrainz_url}recording/{mbid}?inc={include}&fmt=json"
         place = urlsplit(self._musicbrainz_url)
@@ -159,7 +152,7 @@ class MusicServices:
                 user_agent=self._user_agent,
                 expect="any",
                 headers={"accept": "application/json"},
-                claim=Claim("musicbrainz"),
+                claim=_MUSICBRAINZ,
             )
             return _recording(_object(answer.path.read_bytes(), "MusicBrainz"), mbid)
 

@@ -31,6 +31,7 @@ from catalog.models import (
     StoredObject,
     VersionSource,
 )
+from catalog.repositories.politeness import PolitenessRepository
 from identity.melody import service as melody
 from media.store import ObjectStore
 from runtime.temporal import TemporalWorkflowClient
@@ -129,6 +130,8 @@ class Reconciler:
                 result.schedules += 1
         self._namespace = namespace
         result.swept = await asyncio.to_thread(self.sweep)
+        if everything:
+            await asyncio.to_thread(PolitenessRepository(self._database).sweep)
         result.melodies = await asyncio.to_thread(self._refresh_melodies)
 
     def _refresh_melodies(self) -> int:

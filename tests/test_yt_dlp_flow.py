@@ -143,7 +143,7 @@ async def resources(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Resources]:
-    for module in ("crawlers.engines", "activities.ingest"):
+    for module in ("crawlers.engines", "activities.fetching"):
         monkeypatch.setattr(f"{module}.AddressGuard", LocalNames)
     objects = ObjectStore(s3_endpoint, ACCESS_KEY, SECRET_KEY, f"flow-{uuid.uuid4().hex[:8]}")
     objects.ensure_bucket()

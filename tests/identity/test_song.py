@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from identity import song_thresholds as th
 from identity.evidence import Proposal, Question, Verdict
 from identity.names import artist_key, title_key
 from identity.song import propose, recordings_with_same_metadata
+from identity.song_score import _BIAS
 from identity.subject import Subject, subject_from_item
 
 FOLK_SONGS = (
@@ -286,6 +288,53 @@ def test_the_answer_does_not_depend_on_the_order_of_arrival(shared_database: Dat
             session.rollback()
     assert answers[0] == answers[1]
     assert len(answers[0]) == 3
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "Ann Reed - Velvet Lanterns over Harbor (Official Video)",
+        "velvet lantern over the harbour by ann reed",
+        "Ann Reed ~ Over Harbour Velvet Lantern",
+        "ANN REED - VELVETLANTERN OVER HARBOUR.wmv",
+    ],
+)
+def test_a_new_title_is_found_at_once_in_spite_of_typos(catalog: Catalog, raw: str) -> None:
+    assert propose(catalog.session, item(raw)) == []
+    song = catalog.song("Velvet Lantern Over Harbour")
+    assert best(catalog, item(raw)).song_id == song
+
+
+def test_an_artist_of_the_catalog_is_recognised_in_title_and_channel(catalog: Catalog) -> None:
+    catalog.song("Barley Moon", performers=["Ann Reed"])
+    other = catalog.song("Barley Moon", performers=["Tom Hill"])
+    found = best(catalog, item("Barley Moon in the kitchen Tom Hill"))
+    assert found.song_id == other
+    assert "already recorded by Tom Hill" in found.sentence
+    assert best(catalog, item("Barley Moon", Credit("TomHillVEVO", "channel"))).song_id == other
+
+
+def test_probabilities_are_of_exclusive_answers(catalog: Catalog) -> None:
+    alone = catalog.song("Barley Moon")
+    first = best(catalog, item("Barley Moon", Credit("Z")))
+    assert first.song_id == alone
+    catalog.song("Barley Moon")
+    both = propose(catalog.session, item("Barley Moon", Credit("Z")))
+    assert sum(p.probability for p in both) <= 1.001
+    assert [p.probability for p in both] == [pytest.approx(first.probability / (1 + first.probability), abs=0.01)] * 2
+    assert all("other songs fit as well" in p.sentence for p in both)
+
+
+def test_the_parts_of_a_proposal_add_up_to_its_probability(catalog: Catalog) -> None:
+    catalog.song("Barley Moon", composers=["Ann Reed"], performers=["Tom Hill"])
+    for raw in ("Barley Moon", "Night (Barley Moon)", "Barely Moon by Tom Hill"):
+        catalog.song(raw + " Tonight")
+        for found in propose(catalog.session, item(raw, Credit("Tom Hill"), duration_s=100)):
+            odds = _BIAS + sum(part.weight * (1 - 2 * part.distance) for part in found.parts)
+            rivals = sum(part.weight for part in found.parts if part.name == "rivals")
+            told = 1 / (1 + math.exp(-odds))
+            # Rivals too weak to be mentioned take a little.
+            assert found.probability == pytest.approx(told, abs=0.06), (raw, rivals)
 
 
 # -- recordings --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from identity.names import BRACKETS, skeleton, title_words
-from identity.title_words import JOINED, LONG_WORD_LETTERS, MIN_FUZZY_LETTERS, canonical_words, likeness, weight
+from identity.title_words import JOINED, MIN_FUZZY_LETTERS, canonical_words, likeness, weight
 from identity.titles import NOISE_KEYS, segments_of
 
 MAX_TITLE_WORDS = 48
@@ -204,17 +204,10 @@ def _likest(noisy: NoisyTitle, word: str) -> float:
     return max((likeness(word, text) for text in noisy.texts if -2 <= len(text) - size <= 2), default=0.0)
 
 
-def _joined(together: str, word: str) -> float:
-    """Likeness of words written together to a word: equal, or a typo in a long one ("back stabbers" has one k less)."""
-    if len(word) <= MIN_FUZZY_LETTERS or together[0] != word[0] or abs(len(together) - len(word)) > 1:
-        return 0.0
-    return _JOIN * likeness(together, word) if together == word or len(word) >= LONG_WORD_LETTERS else 0.0
-
-
 def _may_join(noisy: NoisyTitle, form: Form) -> bool:
     """Whether neighbours of one side, written together, are a word of the other."""
-    return any(_joined(each, word) for word in form.words for each in _neighbours(noisy.texts)) or any(
-        _joined(each, text) for text in noisy.texts for each in _neighbours(form.words)
+    return any(word in _neighbours(noisy.texts) for word in form.words if len(word) > 4) or any(
+        text in _neighbours(form.words) for text in noisy.texts if len(text) > 4
     )
 
 
@@ -247,14 +240,14 @@ def _align(
             if like and score[i - 1][j - 1] + weights[i - 1] * like > value:
                 value, move = score[i - 1][j - 1] + weights[i - 1] * like, (1, 1, like)
             for count in range(2, JOINED + 1):
-                if j >= count and (like := _joined("".join(texts[j - count : j]), words[i - 1])):
-                    joined = score[i - 1][j - count] + weights[i - 1] * like
+                if j >= count and len(words[i - 1]) > 4 and "".join(texts[j - count : j]) == words[i - 1]:
+                    joined = score[i - 1][j - count] + weights[i - 1] * _JOIN
                     if joined > value:
-                        value, move = joined, (1, count, like)
-                if i >= count and (like := _joined("".join(words[i - count : i]), texts[j - 1])):
-                    joined = score[i - count][j - 1] + sum(weights[i - count : i]) * like
+                        value, move = joined, (1, count, _JOIN)
+                if i >= count and len(texts[j - 1]) > 4 and "".join(words[i - count : i]) == texts[j - 1]:
+                    joined = score[i - count][j - 1] + sum(weights[i - count : i]) * _JOIN
                     if joined > value:
-                        value, move = joined, (count, 1, like)
+                        value, move = joined, (count, 1, _JOIN)
             row.append(value)
             steps.append(move)
         score.append(row)

@@ -184,6 +184,11 @@ class IngestActivities:
             session.add(fingerprint)
             session.flush()
             SegmentIndex().add(session, fingerprint.id, features.fingerprint)
+            session.execute(
+                delete(Observation).where(Observation.candidate_id == candidate_id, Observation.kind == "content")
+            )
+            if features.content is not None:  # a hint for people: nothing is held back for it
+                session.add(Observation(candidate_id=candidate_id, kind="content", data=asdict(features.content)))
             if features.chroma is not None:
                 melody.record(session, candidate_id, features.chroma, melodies)
             if other is not None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from media import process
 from media.chroma import chroma
+from media.content import content
 from media.probe import Probe, last_words, out_seconds, read_probe
 from media.protection import protection
 from media.types import FINGERPRINT_SECONDS, PCM_RATE, AudioError, AudioFeatures, AudioInfo
@@ -250,11 +251,13 @@ def analyse(
         bit_rate=probe.bit_rate,
         container=probe.container,
     )
+    heard = chroma(samples)
     return AudioFeatures(
         info=info,
         fingerprint=items,
         waveform=waveform_peaks(samples),
         loudness=loudness,
-        chroma=chroma(samples),
+        chroma=heard,
+        content=content(samples, heard),
         pcm=finished.output,
     )

@@ -42,6 +42,7 @@ def chroma(samples: npt.NDArray[np.int16]) -> Chroma:
     # The circular mean: 0.49 above and 0.49 below are neighbours.
     turn = np.sum(weights[high] * np.exp(2j * np.pi * pitches[high]))
     tuning = float(np.angle(turn) / (2 * np.pi)) if count and abs(turn) else 0.0
+    concentration = float(abs(turn) / weights[high].sum()) if abs(turn) else 0.0
     centred = pitches - tuning
     nearest = np.rint(centred)
     # What lies between two semitones (glides, drums) speaks for neither.
@@ -53,7 +54,7 @@ def chroma(samples: npt.NDArray[np.int16]) -> Chroma:
     sums = np.bincount(places, weights, minlength=12 * count)[: 12 * count].reshape(count, 12).astype(np.float64)
     strongest = sums.max(axis=1, keepdims=True, initial=0)
     scaled = np.divide(255 * sums, strongest, out=np.zeros_like(sums), where=strongest > 0)
-    return Chroma(np.rint(scaled).astype(np.uint8), round(tuning, 4))
+    return Chroma(np.rint(scaled).astype(np.uint8), round(tuning, 4), round(concentration, 4))
 
 
 def _peaks(

@@ -42,6 +42,16 @@ class Chroma:
 
     frames: Frames
     tuning: float
+    concentration: float = 0.0
+    """How closely the pitches keep to that tuning's semitones: 0 (anywhere) to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What it is instead of music. ``kind``: ``speech``, ``tone``; ``sentence``: what says so."""
+
+    kind: str
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,7 @@ class AudioFeatures:
         waveform: peaks in 0..1, evenly spaced over the decoded part.
         loudness: RMS of the decoded part in dBFS (-inf for digital silence).
         chroma: what is played; None where it was not asked for.
+        content: what it seems to be instead of music; None for music, and where nothing can be said.
         pcm: the decoded part itself (11,025 Hz, mono, s16; at most 2.6 MB), for whoever has to listen again.
     """
 
@@ -61,6 +72,7 @@ class AudioFeatures:
     waveform: list[float]
     loudness: float
     chroma: Chroma | None = None
+    content: Content | None = None
     pcm: bytes = field(default=b"", repr=False, compare=False)
 
 

@@ -13,15 +13,15 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from media.types import PCM_RATE, Chroma
+from media.types import FRAME_SECONDS, PCM_RATE, Chroma
 
 WINDOW = 4096
 """Samples of one Fourier transform: 0.37 s, bins of 2.7 Hz."""
 
-_HOP = 1378
 _STEPS = 4
-FRAME_SECONDS = _HOP * _STEPS / PCM_RATE
-"""Seconds of a frame (0.5)."""
+"""Transforms of a frame."""
+
+_HOP = round(FRAME_SECONDS * PCM_RATE) // _STEPS
 
 _LOWEST_HZ, _HIGHEST_HZ = 98.0, 2200.0
 _TUNED_ABOVE_HZ = 220.0

@@ -29,6 +29,9 @@ class AudioInfo:
     container: str = ""
 
 
+FRAME_SECONDS = 5512 / PCM_RATE
+"""Seconds of a frame of chroma: half a second, in whole samples."""
+
 Frames = npt.NDArray[np.uint8]
 """Of a chroma: (time, 12), C first."""
 

@@ -7,8 +7,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from identity.melody import embed, qmax
-from media.chroma import FRAME_SECONDS
-from media.types import Frames
+from media.types import FRAME_SECONDS, Frames
 
 _MARGIN, _SIDE = 44, 420
 _INK, _DOT, _PATH = "#444", "#2457a6", "#b3261e"

@@ -31,8 +31,7 @@ from identity.melody.thresholds import (
     SHORTLIST,
     WEAK_SHARE,
 )
-from media.chroma import FRAME_SECONDS
-from media.types import Chroma, Frames
+from media.types import FRAME_SECONDS, Chroma, Frames
 
 KIND = "melody"
 """Of the observation."""

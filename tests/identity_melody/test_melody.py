@@ -17,8 +17,8 @@ from identity.evidence import Part, Proposal, Question, Verdict
 from identity.melody import embed, qmax, service
 from identity.melody.picture import melody_svg
 from identity.melody.thresholds import REVIEW_SHARE
-from media.chroma import FRAME_SECONDS, chroma
-from media.types import Chroma
+from media.chroma import chroma
+from media.types import FRAME_SECONDS, Chroma
 from moderation import pictures, settlement
 from moderation.errors import NoPictureError
 from tests.candidates import performance

@@ -33,7 +33,7 @@ class IdentifyRequest(BaseModel):
     url: str = Field(min_length=8, max_length=2000, description="A page that describes recordings, or an audio file.")
 
 
-class Proposal(BaseModel):
+class FoundIdentity(BaseModel):
     """A version (same recording) or a song (same composition) that it may be."""
 
     model_config = example(_FOUND)
@@ -53,6 +53,8 @@ class Proposal(BaseModel):
 class Known(BaseModel):
     """The version that has this very source already."""
 
+    model_config = example({name: _FOUND[name] for name in ("version_id", "song_id", "slug", "title", "artists")})
+
     version_id: UUID
     song_id: UUID
     slug: str
@@ -60,27 +62,30 @@ class Known(BaseModel):
     artists: list[str]
 
 
+_ANSWER: dict[str, Any] = {
+    "item": {"source_key": "kalinka.mp3", "title": "Калинка", "duration_s": 185.0},
+    "audio": {"duration_s": 185.0, "codec": "mp3", "sample_rate": 44100, "channels": 2, "items": 948},
+    "note": "",
+    "known": None,
+    "proposals": [_FOUND],
+}
+
+
 class Answer(BaseModel):
     """What one recording may be."""
 
-    model_config = example(
-        {
-            "item": {"source_key": "kalinka.mp3", "title": "Калинка", "duration_s": 185.0},
-            "audio": {"duration_s": 185.0, "codec": "mp3", "sample_rate": 44100, "channels": 2, "items": 948},
-            "note": "",
-            "known": None,
-            "proposals": [_FOUND],
-        }
-    )
+    model_config = example(_ANSWER)
 
     item: dict[str, Any] = Field(description="As its page or its tags describe it.")
     audio: dict[str, Any] | None = Field(description="What was heard; null where nothing was.")
     note: str = Field(description="Why nothing was heard.")
     known: Known | None = Field(description="Set where the catalog has this very source.")
-    proposals: list[Proposal] = Field(description="Best first; recordings before songs.")
+    proposals: list[FoundIdentity] = Field(description="Best first; recordings before songs.")
 
 
 class Answers(BaseModel):
     """One answer for each recording that was found there."""
+
+    model_config = example({"items": [_ANSWER]})
 
     items: list[Answer]

@@ -1,6 +1,6 @@
 # One image for the worker and for the API; what runs is the command (see docker-compose.yml).
 FROM python:3.12.11-slim-bookworm AS base
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV OPENBLAS_NUM_THREADS=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # chromium renders pages that only a browser shows; libchromaprint makes fingerprints quicker than FFmpeg's muxer.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends chromium libchromaprint1 \

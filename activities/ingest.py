@@ -39,6 +39,8 @@ from media.types import AudioError, AudioFeatures
 from moderation import settlement
 from moderation.settlement import Settled, set_state
 
+SETTLED_TOGETHER = 6
+"""Candidates without audio in one transaction; it holds the identity lock for less than a tenth of a second."""
 MAX_FETCH_ATTEMPTS = 5
 MAX_BACKOFF_S = 600.0
 MAX_POSTPONED_S = 300.0
@@ -120,9 +122,11 @@ class IngestActivities:
             if audio.policy == "store":
                 key = f"audio/{sha256[:2]}/{sha256}"
                 await asyncio.to_thread(self._store, key, path, features)
-            other = await listen_again(self._resources, candidate_id, features)
+            other = None
+            if melodies.may_be_altered:
+                other = await listen_again(self._resources, candidate_id, features)
             features = replace(features, pcm=b"")
-            await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key, melodies, other)
+            await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key, melodies.matches, other)
         # Outside: the download is not held while a service is waited for.
         await enrich(self._resources, candidate_id, features)
 
@@ -143,10 +147,10 @@ class IngestActivities:
             )
         self._resources.objects.put_file(key, path, _content_type(features.info.container))
 
-    def _like_melodies(self, candidate_id: uuid.UUID, features: AudioFeatures) -> list[melody.Match]:
+    def _like_melodies(self, candidate_id: uuid.UUID, features: AudioFeatures) -> melody.Found:
         """Here, on a core of the media queue, and not in the settlement, which holds the identity lock."""
         if features.chroma is None:
-            return []
+            return melody.Found()
         with self._database.transaction() as session:
             return melody.find(session, features.chroma.frames, exclude=candidate_id)
 
@@ -251,34 +255,43 @@ class IngestActivities:
 
     @activity.defn(name="settle")
     def settle(self, message: m.CandidateInput) -> m.SettleResult:
-        return self._settle(message.candidate_id)
+        return self._settle([message.candidate_id])[0]
 
     @activity.defn(name="settle_silent")
     def settle_silent(self, message: m.CandidatesInput) -> m.SettleSilentResult:
         result = m.SettleSilentResult()
-        for candidate_id in message.candidate_ids:
+        for some in batched(message.candidate_ids, SETTLED_TOGETHER):
             activity.heartbeat()
-            settled = None
-            try:
-                settled = self._settle(candidate_id)
-            except (OperationalError, InterfaceError):  # the database is away: all of them wait for it
-                raise
-            except Exception:
-                # Its own workflow repeats it and says what is wrong with it; the others do not wait for that.
-                activity.logger.exception("candidate %s could not be settled among others", candidate_id)
-            result.candidates.append(m.SettledCandidate(candidate_id, settled))
+            result.candidates += self._settle_together(some)
         return result
 
-    def _settle(self, candidate_id: str) -> m.SettleResult:
+    def _settle_together(self, candidate_ids: Sequence[str]) -> list[m.SettledCandidate]:
+        """In one transaction; where that fails, each in its own, so that one does not hold up the others."""
+        try:
+            settled = self._settle(candidate_ids)
+        except (OperationalError, InterfaceError):  # the database is away: all of them wait for it
+            raise
+        except Exception:
+            if len(candidate_ids) > 1:
+                return [each for one in candidate_ids for each in self._settle_together([one])]
+            # Its own workflow repeats it and says what is wrong with it.
+            activity.logger.exception("candidate %s could not be settled among others", candidate_ids[0])
+            return [m.SettledCandidate(candidate_ids[0])]
+        return [m.SettledCandidate(one, its) for one, its in zip(candidate_ids, settled, strict=True)]
+
+    def _settle(self, candidate_ids: Sequence[str]) -> list[m.SettleResult]:
         with self._database.transaction() as session:
-            settled = settlement.settle(session, uuid.UUID(candidate_id))
-        return m.SettleResult(
-            settled.state,
-            _text(settled.case_id),
-            settled.remind_after_s,
-            settled.expire_after_s,
-            [str(each) for each in settled.look_again],
-        )
+            found = [settlement.settle(session, uuid.UUID(each)) for each in candidate_ids]
+        return [
+            m.SettleResult(
+                settled.state,
+                _text(settled.case_id),
+                settled.remind_after_s,
+                settled.expire_after_s,
+                [str(each) for each in settled.look_again],
+            )
+            for settled in found
+        ]
 
     @activity.defn(name="apply_decision")
     def apply_decision(self, message: m.ApplyDecisionInput) -> m.DecideResult:
@@ -339,3 +352,9 @@ def _text(value: uuid.UUID | None) -> str | None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def batched(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """The ids in parts (`itertools.batched` is younger than Python 3.11)."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]

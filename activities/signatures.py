@@ -49,7 +49,7 @@ async def settle(message: m.CandidateInput) -> m.SettleResult:
 
 @activity.defn
 async def settle_silent(message: m.CandidatesInput) -> m.SettleSilentResult:
-    """Settles several candidates without audio, each in a transaction of its own."""
+    """Settles several candidates without audio, a few in one transaction."""
     raise NotImplementedError
 
 

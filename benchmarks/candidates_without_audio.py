@@ -1,7 +1,7 @@
 """Candidates without audio a second through a crawl run, beside empty Temporal workflows with as many activities.
 
 Ours: the candidates stand in the table, the crawl is over; `CrawlRunWorkflow` has them settled in batches: each is
-asked of identity, linked to a song or made one, and published, in a transaction of its own. The reference: workflows
+asked of identity, linked to a song or made one, and published. The reference: workflows
 whose one activity does nothing, on the same server, by a worker of the same options in a process of its own, started
 by a client with as many at once as a crawl run has in its window; and, as a second view, by a parent workflow with
 that window.

@@ -113,8 +113,8 @@ def compare(ours: Floats, others: Sequence[Floats]) -> list[Match]:
     long_enough = [place for place, other in enumerate(others) if len(other) >= TOGETHER + 2]
     if len(ours) < TOGETHER + 2:
         return best
-    turned = {step: moments(np.roll(ours, step, axis=1)) for step in range(12)}
     work = [(place, step) for place in long_enough for step in rotations(ours, others[place])]
+    turned = {step: moments(np.roll(ours, step, axis=1)) for step in {step for _, step in work}}
     theirs = {place: moments(others[place]) for place in long_enough}
     # Of like length together: padding is work too.
     work.sort(key=lambda pair: len(theirs[pair[0]]))

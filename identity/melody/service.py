@@ -21,7 +21,9 @@ from catalog.models import AudioMelody, Candidate, Observation, Song, Version
 from identity.evidence import Part, Proposal, Question, Verdict
 from identity.melody import embed, qmax
 from identity.melody.thresholds import (
+    ALTERED_LIKENESS,
     COMPARED,
+    COMPARED_LIKENESS,
     MIN_PASSAGE_S,
     MIN_SOUNDING_S,
     MOST_MATCHES,
@@ -111,14 +113,32 @@ def nearest(session: Session, frames: Frames, *, exclude: uuid.UUID | None = Non
     return sorted(best.values(), key=lambda near: (-near.likeness, str(near.candidate_id)))[:most]
 
 
-def find(session: Session, frames: Frames, *, exclude: uuid.UUID | None = None) -> list[Match]:
-    """Recordings that follow the same melody, best first: all that are worth an observation.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """``matches``: recordings that follow the same melody, best first.
+
+    ``likeness``: of the nearest recording, whether or not it is among them (cosine); None: ours has no melody.
+    """
+
+    matches: Sequence[Match] = ()
+    likeness: float | None = None
+
+    @property
+    def may_be_altered(self) -> bool:
+        """Whether it may be a recording that is known, at another speed or pitch; chroma hardly changes by that."""
+        return self.likeness is None or self.likeness >= ALTERED_LIKENESS
+
+
+def find(session: Session, frames: Frames, *, exclude: uuid.UUID | None = None) -> Found:
+    """Recordings that follow the same melody: all that are worth an observation.
 
     Recordings that wait for their settlement are compared too: by the time ours is settled they may be published.
     """
     if not has_melody(frames):
-        return []
-    shortlist = nearest(session, frames, exclude=exclude)
+        return Found()
+    near_ones = nearest(session, frames, exclude=exclude)
+    shortlist = [near for near in near_ones if near.likeness >= COMPARED_LIKENESS][:COMPARED]
+    likeness = near_ones[0].likeness if near_ones else 0.0
     rows = session.execute(
         select(AudioMelody.candidate_id, AudioMelody.frames)
         .join(Candidate, Candidate.id == AudioMelody.candidate_id)
@@ -126,7 +146,8 @@ def find(session: Session, frames: Frames, *, exclude: uuid.UUID | None = None) 
         .where(or_(Candidate.version_id.is_not(None), Candidate.state.in_(_UNSETTLED)))
     )
     theirs = {candidate_id: frames_of(data) for candidate_id, data in rows}
-    return compare(frames, [(near, theirs[near.candidate_id]) for near in shortlist if near.candidate_id in theirs])
+    pairs = [(near, theirs[near.candidate_id]) for near in shortlist if near.candidate_id in theirs]
+    return Found(compare(frames, pairs), likeness)
 
 
 def compare(frames: Frames, shortlist: Sequence[tuple[Near, Frames]]) -> list[Match]:

@@ -297,7 +297,13 @@ def own_version() -> str:
 
 
 def _own_environment(context: Context) -> dict[str, str]:
-    return {**context.connections().environment(), "VERSIONS_DATA_DIR": str(context.data_dir), "PYTHONUNBUFFERED": "1"}
+    return {
+        **context.connections().environment(),
+        "VERSIONS_DATA_DIR": str(context.data_dir),
+        "PYTHONUNBUFFERED": "1",
+        # A worker has as many recordings under way as cores: threads of the matrix library would only fight for them.
+        "OPENBLAS_NUM_THREADS": "1",
+    }
 
 
 _SOURCE = str(Path(__file__).resolve().parents[2])

@@ -133,7 +133,7 @@ def test_others_of_any_length_are_compared_at_once(pieces: list[Chroma]) -> None
 def _publish(session: Session, add: Add, key: str, melody: Chroma, **item: object) -> Candidate:
     # Fingerprints tell nothing here: performances of their own.
     candidate = add(session, key, items=performance(zlib.crc32(key.encode())), **item)
-    service.record(session, candidate.id, melody, service.find(session, melody.frames, exclude=candidate.id))
+    service.record(session, candidate.id, melody, service.find(session, melody.frames, exclude=candidate.id).matches)
     session.flush()
     settlement.settle(session, candidate.id)
     return candidate
@@ -189,7 +189,7 @@ def test_a_copy_is_no_further_proposal(catalog: Database, add: Add, pieces: list
         original = session.scalars(select(Candidate).where(Candidate.source_key == "3")).one()
         song_id = session.get_one(Version, original.version_id).song_id
         copy = add(session, "copy")
-        service.record(session, copy.id, pieces[3], service.find(session, pieces[3].frames, exclude=copy.id))
+        service.record(session, copy.id, pieces[3], service.find(session, pieces[3].frames, exclude=copy.id).matches)
         session.flush()
         same = Proposal(Question.RECORDING, 1.0, Verdict.SAME, "Same sound", version_id=original.version_id)
         assert service.propose(session, copy.id, [same]) == [same]
@@ -208,7 +208,7 @@ def test_a_copy_is_no_further_proposal(catalog: Database, add: Add, pieces: list
 def test_what_is_gone_is_not_proposed(catalog: Database, add: Add, cover: Chroma) -> None:
     with catalog.transaction() as session:
         candidate = add(session, "cover")
-        matches = service.find(session, cover.frames, exclude=candidate.id)
+        matches = service.find(session, cover.frames, exclude=candidate.id).matches
         service.record(session, candidate.id, cover, matches)
         session.flush()
         assert service.propose(session, candidate.id, [])
@@ -216,7 +216,9 @@ def test_what_is_gone_is_not_proposed(catalog: Database, add: Add, cover: Chroma
         session.execute(update(Version).where(Version.id == original.version_id).values(deleted_at=func.now()))
         assert service.propose(session, candidate.id, []) == []
         session.execute(update(Candidate).where(Candidate.id == original.id).values(state="rejected", version_id=None))
-        assert original.id not in {m.candidate_id for m in service.find(session, cover.frames, exclude=candidate.id)}
+        assert original.id not in {
+            m.candidate_id for m in service.find(session, cover.frames, exclude=candidate.id).matches
+        }
 
 
 def test_embeddings_of_an_older_kind_are_made_again(catalog: Database, cover: Chroma) -> None:
@@ -256,3 +258,13 @@ def test_a_candidate_without_sound_costs_no_comparison(database: Database, add: 
         candidate = add(session, "silent")
         assert settlement.settle(session, candidate.id).state == "published"
         assert session.scalar(select(Observation.id)) is None
+
+
+def test_another_speed_hardly_changes_the_likeness(catalog: Database, cover: Chroma, pieces: list[Chroma]) -> None:
+    """What decides whether other speeds are tried: a recording is like itself, and like no other."""
+    with catalog.transaction() as session:
+        assert service.find(session, pieces[3].frames).may_be_altered
+        strange = np.roll(pieces[3].frames[::-1].copy(), 37, axis=0)
+        rng = np.random.default_rng(5)
+        assert not service.find(session, rng.permutation(strange)).may_be_altered
+        assert service.find(session, strange[:8]).may_be_altered, "without a melody nothing is ruled out"

@@ -159,8 +159,9 @@ def test_a_cover_picture_that_unpacks_to_a_gigabyte(tune: Path, tmp_path: Path) 
     tags.save(path)
     # In a process of its own: this one has had other children, and remembers the largest.
     look = (
-        "import pathlib, resource, sys; from media.analysis import analyse; print(analyse(pathlib.Path(sys.argv[1])).info"
-        ".codec, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        "import pathlib, resource, sys; from media.analysis import analyse; "
+        "codec = analyse(pathlib.Path(sys.argv[1])).info.codec; "
+        "print(codec, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
     done = subprocess.run([sys.executable, "-c", look, str(path)], capture_output=True, text=True, cwd=ROOT, check=True)
     codec, peak_kib = done.stdout.split()

@@ -18,17 +18,9 @@ from crawlers.download import local_path
 from crawlers.engine import crawl
 from crawlers.errors import CONSEQUENCES, FetchError
 from crawlers.guard import AddressGuard
+from crawlers.one_page import OnePage
 from crawlers.politeness import MemoryBudget
-from crawlers.ports import (
-    CrawlJob,
-    CrawlLimits,
-    CrawlProgress,
-    Incident,
-    PageOutcome,
-    QueuedRequest,
-    SnapshotRecord,
-    SnapshotRef,
-)
+from crawlers.ports import CrawlJob, CrawlLimits, CrawlProgress, SnapshotRecord
 from runtime.source_tools.scaffold import BadSourceError
 
 MAX_SAVED_BYTES = 5_000_000
@@ -129,7 +121,7 @@ async def _fetch(
     user_agent: str,
     transport: httpx.AsyncBaseTransport | None,
 ) -> SnapshotRecord:
-    store = _OnePage(request)
+    store = OnePage(request)
     polite = adapter.politeness
     job = CrawlJob(
         crawl_run_id="record",
@@ -150,7 +142,7 @@ async def _fetch(
         "budget": MemoryBudget(),
         "guard": AddressGuard(wanted.allow_private),
         "progress": CrawlProgress(),
-        "stop": _Never(),
+        "stop": store,
         "backoff": Backoff(),
     }
     if adapter.engine is Engine.YT_DLP:
@@ -244,42 +236,3 @@ def _without(text: str, secrets: set[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, _REMOVED)
     return text
-
-
-class _OnePage:
-    """The frontier and the snapshots of a crawl of one page."""
-
-    def __init__(self, request: PageRequest) -> None:
-        self._waiting: QueuedRequest | None = QueuedRequest("page", request)
-        self.record: SnapshotRecord | None = None
-        self.incident: Incident | None = None
-
-    async def seed(self, requests: Sequence[QueuedRequest]) -> None:
-        """Nothing: the one request is here from the start."""
-
-    async def take(self, limit: int, exclude: Sequence[str]) -> Sequence[QueuedRequest]:
-        """The one request, until it is answered."""
-        return [] if self._waiting is None or self._waiting.request_key in exclude else [self._waiting]
-
-    async def next_due_in_s(self) -> float | None:
-        """0.0 while the request waits."""
-        return None if self._waiting is None else 0.0
-
-    async def commit(self, outcomes: Sequence[PageOutcome]) -> None:
-        """Remembers how it ended; a retry is made at once."""
-        for outcome in outcomes:
-            self.incident = outcome.incident
-            if outcome.retry_in_s is None:
-                self._waiting = None
-            else:
-                self._waiting = replace(outcome.queued, attempts=outcome.queued.attempts + 1)
-
-    async def write(self, records: Sequence[SnapshotRecord]) -> Sequence[SnapshotRef]:
-        """Keeps the answer."""
-        self.record = records[-1]
-        return [SnapshotRef("", 0, len(record.body), "") for record in records]
-
-
-class _Never:
-    def is_set(self) -> bool:
-        return False

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from sqlalchemy import select
 from temporalio.testing import ActivityEnvironment
 
@@ -15,6 +16,8 @@ from activities.ingest import IngestActivities
 from activities.resources import Resources
 from catalog.database import Database
 from catalog.models import AudioFingerprint, AudioMelody, Candidate, Observation
+from media.analysis import library_present
+from moderation import settlement
 from tests.media.synth import RATE, ffmpeg, render, write_wav
 
 
@@ -61,3 +64,26 @@ async def test_each_file_has_its_own_end(database: Database, add: Callable[..., 
             select(Observation.candidate_id, Observation.data).where(Observation.kind == "content")
         )
         assert [(row[0], row[1]["kind"]) for row in remarks] == [(ids["tone.wav"], "tone")]
+
+
+@pytest.mark.skipif(not library_present(), reason="libchromaprint is not installed")
+async def test_a_copy_at_another_speed_is_looked_at_closer_and_found(
+    database: Database, add: Callable[..., Candidate], tmp_path: Path
+) -> None:
+    """All the way through the activity: what decides whether other speeds are tried stands there."""
+    tune = write_wav(tmp_path / "tune.wav", render(11, 100.0))
+    faster = f"asetrate={round(RATE * 1.03)},aresample={RATE}"
+    ffmpeg("-i", tune, "-af", faster, tmp_path / "faster.wav")
+    unused: Any = None
+    ingest = IngestActivities(Resources(database=database, objects=unused, budget=unused, temporary=tmp_path / "tmp"))
+    versions = []
+    for name, title in (("tune.wav", "Калинка"), ("faster.wav", "audio 17")):
+        with database.transaction() as session:
+            candidate = add(session, name, title=title, audio_url=(tmp_path / name).as_uri())
+            candidate.audio_policy = "fingerprint_only"
+            candidate_id = candidate.id
+        await ActivityEnvironment().run(ingest.fetch_and_fingerprint, m.CandidateInput(str(candidate_id)))
+        with database.transaction() as session:
+            versions.append(settlement.settle(session, candidate_id).version_id)
+    assert versions[0] is not None
+    assert versions[0] == versions[1]

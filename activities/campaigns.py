@@ -12,7 +12,7 @@ from temporalio import activity
 
 from activities import messages as m
 from activities.resources import Resources
-from catalog.campaigns import holds, repository
+from catalog.campaigns import holds, repository, urgency
 from catalog.models import FINAL_STATES, RUN_FINAL_STATES, AudioFingerprint, Campaign, Candidate, CrawlRun
 
 _POLL_S = 0.2
@@ -35,7 +35,7 @@ class CampaignActivities:
                     continue
                 if run.spec.get("kind") != "refresh":
                     _adopt_left_candidates(session, run)
-                opened.append(m.OpenedRun(str(run.id), run.source, run.spec["adapter"]))
+                opened.append(m.OpenedRun(str(run.id), run.source, run.spec["adapter"], urgency.of_run(session, run)))
             return m.OpenRunsResult(campaign.name, opened)
 
     @activity.defn(name="set_run_state")

@@ -14,6 +14,10 @@ def crawl_queue(adapter: str) -> str:
     return f"crawl-{adapter}"
 
 
+USUAL_URGENCY = 3
+"""Temporal's priority of what says none; 1 goes first, 5 last."""
+
+
 @dataclass
 class CampaignInput:
     """``trigger_key``: names this execution; empty: the workflow's own run id (a schedule's start)."""
@@ -30,9 +34,12 @@ class OpenRunsInput:
 
 @dataclass
 class OpenedRun:
+    """``urgency``: see `catalog.campaigns.urgency`."""
+
     crawl_run_id: str
     source: str
     adapter: str
+    urgency: int = USUAL_URGENCY
 
 
 @dataclass
@@ -49,12 +56,16 @@ class CampaignResult:
 
 @dataclass
 class CrawlRunInput:
-    """The fields after ``children_per_execution`` carry the state over a continue-as-new."""
+    """The fields after ``children_per_execution`` carry the state over a continue-as-new.
+
+    ``urgency``: Temporal's priority of the run and, inherited, of all that it starts.
+    """
 
     crawl_run_id: str
     source: str
     adapter: str
     campaign: str = ""
+    urgency: int = USUAL_URGENCY
     window: int = 16
     children_per_execution: int = 1000
     crawled: bool = False

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from activities import messages as m
 from activities.campaigns import needs_audio, to_be_ingested
+from catalog.campaigns import urgency
 from catalog.campaigns.spec import Schedule
 from catalog.database import Database
 from catalog.models import (
@@ -180,6 +181,7 @@ def _resting_runs(session: Session, before: datetime) -> list[m.CrawlRunInput]:
             run.source,
             run.spec["adapter"],
             campaign,
+            urgency.of_run(session, run),
             crawled=run.crawled_at is not None,
             paused=run.state == "paused",
         )

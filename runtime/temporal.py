@@ -24,7 +24,7 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -201,13 +201,20 @@ class TemporalWorkflowClient:
 
     async def ensure_run(self, message: m.CrawlRunInput) -> bool:
         """Starts the workflow of a crawl run unless it is running; returns whether it was started."""
-        return await self._ensure(CrawlRunWorkflow.run, message, names.crawl_run_workflow_id(message.crawl_run_id))
+        return await self._ensure(
+            CrawlRunWorkflow.run,
+            message,
+            names.crawl_run_workflow_id(message.crawl_run_id),
+            Priority(priority_key=message.urgency),
+        )
 
     async def ensure_ingest(self, message: m.IngestInput) -> bool:
         """Starts the workflow of a candidate unless it is running; returns whether it was started."""
         return await self._ensure(IngestWorkflow.run, message, names.ingest_workflow_id(message.candidate_id))
 
-    async def _ensure(self, workflow: Any, message: Any, workflow_id: str) -> bool:
+    async def _ensure(
+        self, workflow: Any, message: Any, workflow_id: str, priority: Priority = Priority.default
+    ) -> bool:
         try:
             await self._client.start_workflow(
                 workflow,
@@ -215,6 +222,7 @@ class TemporalWorkflowClient:
                 id=workflow_id,
                 task_queue=m.CONTROL_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                priority=priority,
             )
         except WorkflowAlreadyStartedError:
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from temporalio import workflow
+from temporalio.common import Priority
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
@@ -36,10 +37,11 @@ class CampaignWorkflow:
         try:
             return await workflow.execute_child_workflow(
                 CrawlRunWorkflow.run,
-                m.CrawlRunInput(run.crawl_run_id, run.source, run.adapter, campaign),
+                m.CrawlRunInput(run.crawl_run_id, run.source, run.adapter, campaign, run.urgency),
                 id=crawl_run_workflow_id(run.crawl_run_id),
                 task_queue=m.CONTROL_QUEUE,
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                priority=Priority(priority_key=run.urgency),
             )
         except WorkflowAlreadyStartedError:
             return "running"  # the reconciler was faster

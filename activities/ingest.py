@@ -95,11 +95,13 @@ class IngestActivities:
                 return m.MediaResult("ready")
             run = session.get(CrawlRun, candidate.crawl_run_id) if candidate.crawl_run_id else None
             spec: dict[str, Any] = run.spec if run else {}
-            limits = spec.get("limits", {})
+            limits, politeness = spec.get("limits", {}), spec.get("politeness", {})
             claim = Claim(
                 candidate.source,
                 str(run.campaign_id) if run else "",
-                limits=budget_limits(spec.get("politeness", {})),
+                float(politeness.get("weight") or 1.0),
+                limits=budget_limits(politeness),
+                group_by=politeness.get("group") or "host",
             )
             sound = Sound(
                 url,

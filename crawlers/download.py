@@ -25,7 +25,7 @@ from crawlers.errors import FailureClass, FetchError
 from crawlers.guard import AddressGuard
 from crawlers.ports import Claim, Observed, PolitenessBudget
 from crawlers.proxies import tunnel_transport
-from crawlers.urls import server_group
+from crawlers.urls import grouped, server_group
 
 T = TypeVar("T")
 TOTAL_TIME_FACTOR = 20
@@ -130,7 +130,7 @@ async def download(
                     on_progress(size, expected)
 
             # A redirect's wait for the budget must not eat the time of the transfer.
-            with await budget.acquire(server_group(url), claim) as permit:
+            with await budget.acquire(grouped(server_group(url), addresses, claim.group_by), claim) as permit:
                 if permit.proxy is not None:
                     transport = tunnel_transport(permit.proxy, tls_context())
                     client = await stack.enter_async_context(

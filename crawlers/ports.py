@@ -169,6 +169,8 @@ class Claim:
         patience_s: a longer wait for anything but one's turn raises NotNow.
         limits: what the campaign wishes; it can only make the budget smaller. Delay and concurrency are of each server
             group, the rest of the source as a whole.
+        group_by: what counts as one server: ``host``, ``domain`` (registrable) or ``address``; see
+            `crawlers.urls.grouped`.
     """
 
     source: str = ""
@@ -177,6 +179,7 @@ class Claim:
     priority: int = 0
     patience_s: float = 30.0
     limits: BudgetLimits = UNLIMITED
+    group_by: str = "host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,11 +301,12 @@ class CrawlJob:
     budget: BudgetLimits = UNLIMITED
     """Further limits of the source as a whole: requests and bytes a day, time windows."""
     group_by: str = "host"
-    """What counts as one server: ``host``, ``domain`` (registrable), or ``address``; see `crawlers.urls.grouped`."""
+    """See `Claim.group_by`."""
 
-    def budget_limits(self) -> BudgetLimits:
-        """Everything that this job wishes of the politeness budget."""
-        return self.budget.politest(BudgetLimits(self.delay_s, self.concurrency))
+    def claim(self) -> Claim:
+        """On whose behalf the budget is asked, with everything that this job wishes of it."""
+        limits = self.budget.politest(BudgetLimits(self.delay_s, self.concurrency))
+        return Claim(self.source, self.campaign, self.weight, limits=limits, group_by=self.group_by)
 
 
 @dataclass(slots=True)

@@ -31,7 +31,6 @@ from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.history import CrawlHistory, Link
 from crawlers.incremental import KNOWN_IN_A_ROW, Incremental, body_digest
 from crawlers.ports import (
-    Claim,
     CrawlJob,
     CrawlProgress,
     CrawlStore,
@@ -44,7 +43,7 @@ from crawlers.ports import (
     SnapshotStore,
     StopSignal,
 )
-from crawlers.urls import request_key, server_group
+from crawlers.urls import grouped, request_key, server_group
 from crawlers.writer import GroupWriter
 from crawlers.yt_dlp_parts.accounts import AccountError, Accounts
 from crawlers.yt_dlp_parts.info import body
@@ -133,7 +132,7 @@ class _Run:
         except AccountError as error:
             raise ValueError(str(error)) from None
         self._reader = Reader(adapter, cookies, job.user_agent, job.limits.timeout_s)
-        self._claim = Claim(job.source, job.campaign, job.weight, limits=job.budget_limits())
+        self._claim = job.claim()
         self._network = Network(
             guard=guard,
             budget=budget,
@@ -315,7 +314,8 @@ class _Run:
             if error.failure in _TOLD_IN_WORDS and error.status is None:
                 # The status told the budget nothing: a bot check, a session limit.
                 seen = Observed(None, error.failure, retry_after_s=error.retry_after_s)
-                self._budget.report(server_group(queued.request.url), self._claim, seen)
+                group = grouped(server_group(queued.request.url), (), self._claim.group_by)
+                self._budget.report(group, self._claim, seen)
             if CONSEQUENCES[error.failure].retry and attempt < self._job.limits.max_attempts:
                 outcome.retry_in_s = wait_s
                 self._progress.retries += 1

@@ -205,7 +205,7 @@ class PageHandler(BaseDownloadHandler):
     async def _admit(self, url: str, *, check_robots: bool, priority: int = 0) -> Permit:
         addresses = await self._run.guard.check(url)
         try:
-            group = grouped(server_group(url), addresses, self._run.job.group_by)
+            group = grouped(server_group(url), addresses, self._run.claim.group_by)
         except ValueError as error:
             raise FetchError(FailureClass.ADDRESS_BLOCKED, f"{url[:200]!r}: {error}") from None
         if check_robots:
@@ -213,7 +213,8 @@ class PageHandler(BaseDownloadHandler):
         return await self._run.budget.acquire(group, replace(self._run.claim, priority=priority))
 
     async def _slow_down(self, url: str, delay_s: float) -> None:
-        await self._run.budget.configure(server_group(url), delay_s=delay_s, wisher="robots.txt")
+        group = grouped(server_group(url), await self._run.guard.check(url), self._run.claim.group_by)
+        await self._run.budget.configure(group, delay_s=delay_s, wisher="robots.txt")
 
     async def _fetch_robots(self, url: str) -> RobotsAnswer:
         for _ in range(_ROBOTS_REDIRECTS + 1):

@@ -35,7 +35,6 @@ from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.history import BodyPlace, CrawlHistory, Link
 from crawlers.incremental import KNOWN_IN_A_ROW, Incremental, body_digest
 from crawlers.ports import (
-    Claim,
     CrawlJob,
     CrawlProgress,
     CrawlStore,
@@ -106,7 +105,7 @@ class Run:
         self.adapter = adapter
         self.query = SourceQuery(job.source, job.seeds, job.search, job.follow, job.options)
         self.budget = budget
-        self.claim = Claim(job.source, job.campaign, job.weight, limits=job.budget_limits())
+        self.claim = job.claim()
         self.guard = guard
         self.progress = progress
         self.backoff = backoff

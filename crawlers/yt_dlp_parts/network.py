@@ -21,7 +21,7 @@ from crawlers.errors import FailureClass, FetchError
 from crawlers.ports import Claim, CrawlProgress, Permit, PolitenessBudget, Proxy
 from crawlers.proxies import tunnel_transport
 from crawlers.robots import MAX_ROBOTS_BYTES, RobotsAnswer, RobotsRules
-from crawlers.urls import server_group
+from crawlers.urls import grouped, server_group
 
 TOTAL_TIME_FACTOR = 4
 """An answer may take this many times ``timeout_s`` in all."""
@@ -188,7 +188,7 @@ class Network:
         first_bytes: int | None = None,
     ) -> Answer:
         addresses = await self._guard.check(url)
-        group = _place(url)
+        group = grouped(_place(url), addresses, self.manners.claim.group_by)
         permit = await self._permit(url, group, priority, robots=robots)
         with permit:
             self._progress.requests += 1
@@ -247,7 +247,8 @@ class Network:
         return Answer(url, response.status_code, _decoded_headers(response), received, time.monotonic() - started)
 
     async def _slow_down(self, url: str, delay_s: float) -> None:
-        await self._budget.configure(_place(url), delay_s=delay_s, wisher="robots.txt")
+        group = grouped(_place(url), await self._guard.check(url), self.manners.claim.group_by)
+        await self._budget.configure(group, delay_s=delay_s, wisher="robots.txt")
 
     async def _fetch_robots(self, url: str) -> RobotsAnswer:
         for _ in range(self.limits.max_redirects):

@@ -117,7 +117,7 @@ def test_a_campaign_can_be_politer(database: Database) -> None:
         job = job_of(run, get_adapter("website"), "Bot/1")
     windows = (parse_windows(["22:00-06:00"], "Europe/Moscow"),)
     assert job.budget == BudgetLimits(0.0, None, 100, 1_000_000, windows, "Europe/Moscow")
-    assert job.budget_limits().delay_s == job.delay_s > 0
+    assert job.claim().limits.delay_s == job.delay_s > 0
     assert (job.weight, job.group_by) == (2.0, "domain")
 
 

@@ -182,6 +182,13 @@ async def test_redirects_are_checked_budgeted_and_followed(tmp_path: Path) -> No
         assert len(other.requests) == 1
 
 
+async def test_servers_are_counted_as_the_campaign_wants(tmp_path: Path) -> None:
+    budget = RecordingBudget()
+    with serving({"/a": answer(200, b"x")}) as server:
+        await fetch(server, "/a", tmp_path, budget=budget, claim=Claim("site", group_by="address"))
+    assert budget.acquired == ["address 127.0.0.1"]
+
+
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "http://169.254.169.254/", "http://localhost:1/"])
 async def test_redirect_to_a_private_place(location: str, tmp_path: Path) -> None:
     with serving({"/a": answer(301, location=location)}) as server:

@@ -185,6 +185,13 @@ async def test_robots(bench: Bench) -> None:
     assert bench.budget.acquired[bench.site.host] == 3
 
 
+async def test_robots_delay_is_of_the_group(bench: Bench) -> None:
+    bench.site.robots = "User-agent: *\nCrawl-delay: 0.01\n"
+    assert await bench.run("/song/2", respect_robots=True, group_by="address")
+    assert bench.budget.delays == {"address 127.0.0.1": 0.01}
+    assert set(bench.budget.acquired) == {"address 127.0.0.1"}
+
+
 async def test_redirect_into_a_disallowed_part(bench: Bench) -> None:
     bench.site.robots = "User-agent: *\nDisallow: /song/\n"
     assert await bench.run("/moved", respect_robots=True)

@@ -376,6 +376,13 @@ async def test_robots_txt_where_the_campaign_wants_it(bench: Bench) -> None:
     assert bench.site.asked("/api/") == []
 
 
+async def test_hosts_of_a_domain_share_a_budget_where_the_campaign_wants_it(bench: Bench) -> None:
+    bench.site.refuse = {"robots": lambda: httpx.Response(200, text="User-agent: *\nCrawl-delay: 0.02\n")}
+    assert await bench.run(url(1), respect_robots=True, group_by="domain")
+    assert set(bench.budget.acquired) == {"domain rutube.ru"}
+    assert bench.budget.delays == {"domain rutube.ru": 0.02}
+
+
 async def test_it_says_who_it_is_and_keeps_cookies(bench: Bench) -> None:
     assert await bench.run(url(1), url(2), concurrency=1, user_agent="Probe/1 (+https://probe.example)")
     assert bench.site.agents == {"Probe/1 (+https://probe.example)"}

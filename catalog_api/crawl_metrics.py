@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -127,11 +128,14 @@ def _workers(stats: CrawlStats) -> Iterable[Metric]:
     flight = GaugeMetricFamily(
         "versions_crawl_in_flight", "Requests sent and not answered yet.", labels=["worker", "source"]
     )
+    proxies = GaugeMetricFamily("versions_proxies", "Proxies of a worker by state.", labels=["worker", "state"])
     for worker in stats.workers:
         figures = worker.figures
+        for state, number in Counter(figures.get("proxies", {}).values()).items():
+            proxies.add_metric([worker.name, state], number)
         rss.add_metric([worker.name], float(figures.get("rss_bytes", 0)))
         cpu.add_metric([worker.name], float(figures.get("cpu_s", 0)))
         crawls.add_metric([worker.name], len(figures.get("crawls", {})))
         for source, requests in worker.in_flight.items():
             flight.add_metric([worker.name, source], requests)
-    yield from (count, rss, cpu, crawls, flight)
+    yield from (count, rss, cpu, crawls, flight, proxies)

@@ -23,16 +23,25 @@ logger = logging.getLogger(__name__)
 
 
 class WorkerReporter:
-    """Reports memory, CPU time and crawls of this process.
+    """Reports memory, CPU time, crawls and proxies of this process.
 
     Args:
         crawls: the crawls under way, by run id.
+        proxies: tells their states by name.
     """
 
-    def __init__(self, database: Database, crawls: Mapping[str, CrawlProgress], *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        crawls: Mapping[str, CrawlProgress],
+        *,
+        name: str | None = None,
+        proxies: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self._database = database
         self._crawls = crawls
+        self._proxies = proxies
         self._process = psutil.Process()
 
     async def run_for_ever(self, interval_s: float = INTERVAL_S) -> None:
@@ -52,6 +61,7 @@ class WorkerReporter:
                 "rss_bytes": self._process.memory_info().rss,
                 "cpu_s": round(times.user + times.system, 2),
                 "crawls": {run_id: asdict(progress) for run_id, progress in dict(self._crawls).items()},
+                "proxies": dict(self._proxies()),
             }
         with self._database.transaction() as session:
             worker_reports.report(session, self.name, json.dumps(figures))

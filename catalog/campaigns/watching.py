@@ -83,6 +83,14 @@ class ErrorClass:
 
 
 @dataclass(frozen=True, slots=True)
+class Publication:
+    """Whether what a run finds is taken in; the states are those of `catalog.campaigns.holds`."""
+
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceWatch:
     """One source of a campaign, now.
 
@@ -104,7 +112,17 @@ class SourceWatch:
     latency_p50_s: float | None = None
     latency_p95_s: float | None = None
     breaker: Breaker | None = None
+    publication: Publication | None = None
     daily: tuple[DailyBudget, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyHealth:
+    """A proxy as a worker finds it. ``state``: ``fit``, ``probing`` (one request tries it) or ``quarantine``."""
+
+    worker: str
+    name: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +133,7 @@ class Watched:
     sources: tuple[SourceWatch, ...]
     workers: tuple[str, ...]
     progress: Progress
+    proxies: tuple[ProxyHealth, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -122,6 +141,7 @@ class Watched:
             "taken_at": self.taken_at,
             "finished": self.progress.finished,
             "workers": list(self.workers),
+            "proxies": [asdict(proxy) for proxy in self.proxies],
             "sources": [asdict(source) for source in self.sources],
         }
 
@@ -181,7 +201,12 @@ def watched(
         )
         for run in runs
     )
-    return Watched(progress.taken_at, sources, tuple(worker.name for worker in workers), progress)
+    proxies = tuple(
+        ProxyHealth(worker.name, name, state)
+        for worker in workers
+        for name, state in sorted(worker.figures.get("proxies", {}).items())
+    )
+    return Watched(progress.taken_at, sources, tuple(worker.name for worker in workers), progress, proxies)
 
 
 def _source(
@@ -235,6 +260,7 @@ def _source(
         latency_p50_s=percentile_s(total.latency, 0.5),
         latency_p95_s=percentile_s(total.latency, 0.95),
         daily=tuple(each for each in daily if each.scope in scopes),
+        publication=Publication(run.publication, run.publication_detail or ""),
         breaker=Breaker(breaker.state, breaker.since, breaker.words) if breaker else Breaker("closed", None, ""),
     )
 

@@ -28,7 +28,11 @@ _LIVING = text("""
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker that lives. ``figures``: ``rss_bytes``, ``cpu_s``, and ``crawls``, the progress of each by run id."""
+    """A worker that lives.
+
+    ``figures``: ``rss_bytes``, ``cpu_s``, ``crawls`` (the progress of each by run id) and ``proxies`` (the state of each
+    by name).
+    """
 
     name: str
     started_at: datetime

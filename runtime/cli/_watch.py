@@ -70,6 +70,9 @@ def _notes(seen: Watched) -> list[RenderableType]:
             notes.append(
                 cell(f"{name}: breaker {source.breaker.state} since {since}: {source.breaker.reason}", "red", 300)
             )
+        if source.publication is not None and source.publication.state == "held":
+            ask = f"`versions campaign release {source.progress.run_id}`, or `discard`"
+            notes.append(cell(f"{name}: publication held: {source.publication.detail}; {ask}", "bold red", 500))
         for reason, what in source.queue.waiting.items():
             due = (what["next_attempt_at"] - seen.taken_at).total_seconds()
             notes.append(
@@ -83,6 +86,10 @@ def _notes(seen: Watched) -> list[RenderableType]:
         for error in source.errors[:_SHOWN_ERRORS]:
             remedy = f": {error.remedy}" if error.remedy else ""
             notes.append(cell(f"{name}: {error.name} ×{error.count}{remedy}", "red", 300))
+    resting = [proxy for proxy in seen.proxies if proxy.state != "fit"]
+    if resting:
+        names = ", ".join(f"{proxy.name} ({proxy.state}, {proxy.worker})" for proxy in resting)
+        notes.append(cell(f"proxies: {len(resting)} of {len(seen.proxies)} rest: {names}", "yellow", 500))
     return notes
 
 

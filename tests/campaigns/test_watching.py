@@ -18,6 +18,7 @@ from catalog.models import PolitenessScope
 from catalog.repositories import crawl_series, worker_reports
 from catalog.repositories.crawl_series import Bucket
 from crawlers.ports import CrawlProgress
+from crawlers.proxies import ProxyPool
 from runtime.cli import _watch
 from runtime.reporting import WorkerReporter
 from tests.campaigns import rows
@@ -96,6 +97,24 @@ def test_daily_budgets_and_an_open_breaker(session: Session) -> None:
     assert "bot_check: 3 in a row" in text
 
 
+def test_held_runs_and_resting_proxies(session: Session) -> None:
+    campaign, _, _ = repository.apply(session, rows.spec())
+    run, _ = repository.open_runs(session, campaign.id, "t")
+    run.publication, run.publication_detail = "held", "performers: 0.95 of items → 0.10"
+    worker_reports.report(session, "host:1", '{"proxies": {"b.example:3128": "quarantine", "a.example:3128": "fit"}}')
+    session.flush()
+    seen = watched(session, [campaign.id])
+    assert [(each.name, each.state) for each in seen.proxies] == [
+        ("a.example:3128", "fit"),
+        ("b.example:3128", "quarantine"),
+    ]
+    console = Console(width=250, record=True, file=io.StringIO())
+    console.print(_watch.render(seen))
+    text = console.export_text()
+    assert f"publication held: performers: 0.95 of items → 0.10; `versions campaign release {run.id}`" in text
+    assert "1 of 2 rest: b.example:3128 (quarantine, host:1)" in text
+
+
 def test_a_worker_that_is_silent_is_gone(session: Session) -> None:
     worker_reports.report(session, "old:1", "{}")
     session.execute(text("UPDATE worker_reports SET seen_at = now() - interval '20 seconds'"))
@@ -108,7 +127,8 @@ def test_a_worker_that_is_silent_is_gone(session: Session) -> None:
 
 async def test_a_worker_tells_of_itself_and_withdraws(database: Database) -> None:
     crawls = {"run": CrawlProgress(pages=7, in_flight=2)}
-    reporter = WorkerReporter(database, crawls)
+    pool = ProxyPool(["http://user:secret@proxy.example:3128"])
+    reporter = WorkerReporter(database, crawls, proxies=pool.states)
     task = asyncio.create_task(reporter.run_for_ever(0.05))
 
     async def told() -> list[worker_reports.Worker]:
@@ -122,6 +142,7 @@ async def test_a_worker_tells_of_itself_and_withdraws(database: Database) -> Non
         await asyncio.sleep(0.02)
     assert found[0].name.endswith(f":{os.getpid()}")
     assert found[0].figures["rss_bytes"] > 1_000_000
+    assert found[0].figures["proxies"] == {"proxy.example:3128": "fit"}
     assert worker_reports.crawl_figure(found, "run", "in_flight") == 2
     assert worker_reports.crawl_figure(found, "another", "in_flight") == 0
     task.cancel()

@@ -43,10 +43,15 @@ class ObjectStore(Protocol):
 
 
 class PostgresCrawlStore:
-    """A `crawlers.ports.CrawlStore`."""
+    """A `crawlers.ports.CrawlStore`.
 
-    def __init__(self, store: CrawlRunStore) -> None:
+    Args:
+        on_idle: told how many seconds nothing is due, whenever an engine has nothing else to do.
+    """
+
+    def __init__(self, store: CrawlRunStore, on_idle: Callable[[float], None] = lambda _seconds: None) -> None:
         self._store = store
+        self._on_idle = on_idle
 
     async def seed(self, requests: Sequence[QueuedRequest]) -> None:
         """Adds the start requests; nothing happens for those already known."""
@@ -68,7 +73,10 @@ class PostgresCrawlStore:
 
     async def next_due_in_s(self) -> float | None:
         """Seconds until the next queued request is due (0.0: now); None when the frontier is empty."""
-        return await asyncio.to_thread(self._store.next_due_in_s)
+        seconds = await asyncio.to_thread(self._store.next_due_in_s)
+        if seconds is not None:
+            self._on_idle(seconds)
+        return seconds
 
     async def commit(self, outcomes: Sequence[PageOutcome]) -> None:
         """Persists all outcomes in one transaction."""

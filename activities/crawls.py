@@ -35,6 +35,24 @@ RETRIED_REASONS = [failure.value for failure, consequence in CONSEQUENCES.items(
 """A candidate that failed for one of these is tried again by the next run."""
 
 
+REST_AFTER_S = 60.0
+"""A crawl that has nothing to do for longer gives its place to another."""
+MAX_REST_S = 300.0
+"""It looks again at least so often: the operator may have changed what it waits for."""
+
+
+class _Rest(asyncio.Event):
+    """Stops a crawl, from outside or because nothing is due for long; ``rest_s``: for how long, then."""
+
+    rest_s: float | None = None
+
+    def idle(self, seconds: float) -> None:
+        """Nothing is due for so long."""
+        if seconds > REST_AFTER_S and not self.is_set():
+            self.rest_s = min(seconds, MAX_REST_S)
+            self.set()
+
+
 class CrawlActivities:
     """Runs on the task queue of its adapter."""
 
@@ -58,7 +76,7 @@ class CrawlActivities:
         before = await asyncio.to_thread(self._begin, run_id) if judged else None
         # An earlier attempt's pages count: the limits are the run's.
         progress = CrawlProgress(pages=int(run.counters.get("pages", 0)))
-        stop = asyncio.Event()
+        stop = _Rest()
         self._resources.crawls[message.crawl_run_id] = progress
         try:
             complete = await with_heartbeats(
@@ -72,7 +90,7 @@ class CrawlActivities:
             self._resources.crawls.pop(message.crawl_run_id, None)
         if complete:
             await asyncio.to_thread(self._crawled, run_id, judged)
-        return m.CrawlResult(complete, progress.pages, progress.items)
+        return m.CrawlResult(complete, progress.pages, progress.items, None if complete else stop.rest_s)
 
     def _engine(
         self,
@@ -80,7 +98,7 @@ class CrawlActivities:
         job: CrawlJob,
         adapter: Adapter,
         progress: CrawlProgress,
-        stop: asyncio.Event,
+        stop: _Rest,
         before: Usual | None,
     ) -> Any:
         record: CrawlRunStore
@@ -101,7 +119,7 @@ class CrawlActivities:
         return crawl_with_engine(
             job,
             adapter,
-            store=PostgresCrawlStore(record),
+            store=PostgresCrawlStore(record, stop.idle),
             snapshots=WarcSnapshotStore(record, self._resources.objects, source=run.source, crawl_run_id=str(run.id)),
             budget=self._resources.budget,
             progress=progress,

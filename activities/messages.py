@@ -81,11 +81,15 @@ class CrawlInput:
 
 @dataclass
 class CrawlResult:
-    """``complete``: the frontier is exhausted (else the crawl was stopped from outside)."""
+    """``complete``: the frontier is exhausted (else the crawl was stopped from outside, or rests).
+
+    ``rest_s``: nothing is due for so many seconds; the crawl left its place and is to be called again then.
+    """
 
     complete: bool
     pages: int = 0
     items: int = 0
+    rest_s: float | None = None
 
 
 @dataclass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
@@ -94,10 +96,18 @@ class CrawlRunWorkflow:
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             )
             try:
-                self._crawled = (await self._crawl).complete
+                result = await self._crawl
+                self._crawled = result.complete
+                if result.rest_s is not None:
+                    await self._rest(result.rest_s)
             except ActivityError as error:
                 if not is_cancelled_exception(error):
                     raise
+
+    async def _rest(self, seconds: float) -> None:
+        """All requests wait (hours, a daily budget, a breaker): other crawls have the worker meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(lambda: self._paused or self._leaving(), timeout=timedelta(seconds=seconds))
 
     def _leaving(self) -> bool:
         return self._ending is not None or self._due_to_continue()

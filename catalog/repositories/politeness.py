@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from catalog.database import Database
+from catalog.models import RUN_FINAL_STATES
 
 FORGET_AFTER = "7 days"
 """Scopes that nobody used for so long are removed."""
@@ -128,6 +129,15 @@ class BreakerState:
         return asdict(self)
 
 
+_WAKE = text("""
+    UPDATE frontier_requests f SET not_before = now() FROM crawl_runs r
+    WHERE r.id = f.crawl_run_id AND NOT r.state = ANY (CAST(:final AS text[]))
+      AND (CAST(:source AS text) IS NULL OR r.source = :source)
+      AND f.state = 'queued' AND f.wait_reason IS NOT NULL AND f.not_before > now()
+    RETURNING 1
+""")
+
+
 class PolitenessRepository:
     """A `crawlers.budget.ledger.ScopeStore`, the operator's limits, and what there is to see."""
 
@@ -171,6 +181,12 @@ class PolitenessRepository:
                 session.execute(_SET_LIMITS, {"target": target, "limits": json.dumps(dict(limits))})
             else:
                 session.execute(text("DELETE FROM politeness_limits WHERE target = :target"), {"target": target})
+
+    def wake(self, source: str | None = None) -> int:
+        """Requests that the budget sent back (of this source, or all) are due now: the operator changed what they wait
+        for. How many."""
+        with self._database.transaction() as session:
+            return len(session.execute(_WAKE, {"source": source, "final": list(RUN_FINAL_STATES)}).all())
 
     def snapshot(self) -> list[GroupState]:
         """All scopes that were used within a day, by key."""

@@ -30,7 +30,7 @@ _LIVING = text("""
 class Worker:
     """A worker that lives.
 
-    ``figures``: ``rss_bytes``, ``cpu_s``, ``crawls`` (the progress of each by run id) and ``proxies`` (the state of each
+    ``figures``: ``rss_bytes``, ``cpu_s``, ``crawls`` (the progress of each by run id) and ``proxies`` (states
     by name).
     """
 

@@ -72,6 +72,8 @@ MAX_ERROR_BODY = 64 * 1024
 _RECHECK_S = 1.0
 _BLOCKED_REST_S = 0.5
 _BLOCKED_RECHECK_S = 10.0
+_MAX_BLOCKED_S = 60.0
+"""The budget is asked again at least so often: the operator may have changed it."""
 _WHOLE_SOURCE = ""
 """Key among the blocked server groups."""
 
@@ -533,7 +535,7 @@ class Run:
 
     def _postpone(self, queued: QueuedRequest, group: str, wait: NotNow) -> None:
         """The budget gives no permit for a long time: the request waits in the frontier, not here."""
-        until = time.monotonic() + wait.seconds
+        until = time.monotonic() + min(wait.seconds, _MAX_BLOCKED_S)
         self._blocked[_WHOLE_SOURCE if wait.whole_source else group] = (until, wait)
         self.writer.put(PageOutcome(queued, postponed=wait, retry_in_s=max(wait.seconds, 0.0)))
 

@@ -66,11 +66,7 @@ def limit(
     with errors_reported(), _context.open_context() as context:
         repository = PolitenessRepository(context.database)
         if target:
-            key = (
-                target
-                if target.startswith(("source:", "host:"))
-                else f"{'host' if '*' in target else 'source'}:{target}"
-            )
+            key = _key(target)
             known = BudgetLimits.from_json(repository.limits().get(key, {}))
             try:
                 wanted = UNLIMITED if clear else _changed(known, rate, bytes_per_day, window, timezone)
@@ -84,6 +80,8 @@ def limit(
                 )
             if clear or wanted != known:
                 repository.set_limits(key, wanted.to_json())
+                kind, _, name = key.partition(":")
+                repository.wake(name if kind == "source" else None)
         limits, states, breakers = repository.limits(), repository.snapshot(), repository.breaker_states()
     if as_json:
         return print_json(
@@ -121,6 +119,7 @@ def breaker(
         if source and mode is not None:
             redis_url = Connections.load(Settings(), need=()).redis_url
             ledger_of(context.database, redis_url).force_breaker(source, mode.value)
+            repository.wake(source)
         states = [each for each in repository.breaker_states() if source in ("", each.source)]
     if as_json:
         return print_json([each.to_json() for each in states])

@@ -34,6 +34,7 @@ class World:
     audio: bool = True
     endless: bool = False
     bad_seed: bool = False
+    rests: int = 0
     found: list[str] = field(default_factory=list)
     settled: list[str] = field(default_factory=list)
     in_review: dict[str, str] = field(default_factory=dict)
@@ -54,6 +55,8 @@ class World:
         if self.bad_seed:
             raise ApplicationError("seeds: 'nonsense' is no URL", type="bad_seed", non_retryable=True)
         self.crawls += 1
+        if self.crawls <= self.rests:
+            return m.CrawlResult(False, rest_s=0.1 if self.crawls < self.rests else 3600.0)
         self.crawling = True
         try:
             while len(self.found) < self.total or self.endless:
@@ -168,6 +171,17 @@ async def test_continues_as_new_and_loses_nothing(client: Client) -> None:
     assert sorted(world.settled) == sorted(world.found)
     assert len(set(world.settled)) == len(world.settled) == 30
     assert world.states.count("running") >= 3, "one execution for every eight candidates"
+
+
+async def test_a_resting_crawl_is_called_again_and_can_be_ended(client: Client) -> None:
+    world = World(total=4, rests=2)
+    async with running(client, world, window=6) as handle:
+        await until(lambda: world.crawls == 2)  # the first rest is over, the second takes an hour
+        await handle.execute_update(CrawlRunWorkflow.pause)
+        await handle.execute_update(CrawlRunWorkflow.resume)
+        assert await handle.result() == "finished"
+    assert (world.crawls, len(world.settled)) == (3, 4)
+    await replays(handle)
 
 
 async def test_candidates_in_review_do_not_hold_the_window(client: Client) -> None:

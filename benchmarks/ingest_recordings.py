@@ -15,8 +15,9 @@ import string
 import subprocess
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ MEMORY_LIMIT_MIB = 1536.0
 FILES = 40
 ROUNDS = 2
 SECONDS = (90, 180)
-_SUFFIXES = (".mp3", ".opus", ".flac")
+_ENCODINGS = {".mp3": ["-compression_level", "9"], ".opus": ["-compression_level", "0", "-ar", "48000"], ".flac": []}
+"""Quick ones: a decoder has the same work with them."""
 CACHE = Path(__file__).resolve().parent.parent / ".data" / "benchmarks"
 
 
@@ -53,7 +55,8 @@ def words(seed: int, count: int) -> str:
 
 def make_file(folder: Path, number: int, shortest: int, longest: int) -> Path:
     """One piece of music of its own, with tags; kept from run to run."""
-    target = folder / f"{number:03d}{_SUFFIXES[number % len(_SUFFIXES)]}"
+    suffix = list(_ENCODINGS)[number % len(_ENCODINGS)]
+    target = folder / f"{number:03d}{suffix}"
     if target.exists():
         return target
     seconds = shortest + number * 37 % (longest - shortest + 1)
@@ -69,7 +72,7 @@ def make_file(folder: Path, number: int, shortest: int, longest: int) -> Path:
     tags = [f"title={title}", f"artist={singer}"]
     options = [word for tag in tags for word in ("-metadata", tag)]
     partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
-    synth.encode(wav, partial, "-ac", "2", "-ar", "48000" if target.suffix == ".opus" else "44100", *options)
+    synth.encode(wav, partial, "-ac", "2", "-ar", "44100", *_ENCODINGS[suffix], *options)
     wav.unlink()
     return partial.rename(target)
 
@@ -85,19 +88,20 @@ def make_files(count: int, shortest: int = SECONDS[0], longest: int = SECONDS[1]
         return list(pool.map(make_file, *spread))
 
 
-def bare_loop(files: Sequence[Path]) -> float:
-    """Seconds to fingerprint the files by one FFmpeg each, as many at once as there are cores."""
-
-    def one(path: Path) -> None:
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-i", str(path)]
-        command += ["-t", str(FINGERPRINT_SECONDS), "-f", "chromaprint", "-fp_format", "raw", "-"]
-        if not subprocess.run(command, check=True, capture_output=True, timeout=120).stdout:
-            raise RuntimeError(f"no fingerprint of {path.name}")
-
+def on_all_cores(one: Callable[[Path], None], files: Sequence[Path]) -> float:
+    """Seconds to do this with each file, as many at once as there are cores."""
     started = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         list(threads.map(one, files))
     return time.perf_counter() - started
+
+
+def fingerprint_by_muxer(path: Path) -> None:
+    """One FFmpeg with its chromaprint muxer."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-i", str(path)]
+    command += ["-t", str(FINGERPRINT_SECONDS), "-f", "chromaprint", "-fp_format", "raw", "-"]
+    if not subprocess.run(command, check=True, capture_output=True, timeout=120).stdout:
+        raise RuntimeError(f"no fingerprint of {path.name}")
 
 
 async def ours(stack: _stack.Stack, database: Database, name: str, folder: Path, count: int) -> float:
@@ -127,38 +131,55 @@ async def ours(stack: _stack.Stack, database: Database, name: str, folder: Path,
     return seconds
 
 
-async def _measure(stack: _stack.Stack, groups: Sequence[tuple[Path, Sequence[Path]]]) -> list[Figure]:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """``rates``: recordings a second, (ours, the reference's) by round; ``cpu``: milliseconds a recording of both."""
+
+    rates: list[tuple[float, float]]
+    cpu: str
+    memory: _stack.PeakMemory
+
+
+async def take(
+    stack: _stack.Stack, groups: Sequence[tuple[Path, Sequence[Path]]], reference: Callable[[Path], None], name: str
+) -> Taken:
+    """Ingests each group (a folder and its files), and has the reference take the same files before and after."""
     database = Database(stack.connections.database_url)
     memory = _stack.PeakMemory(stack)
-    taken: list[tuple[float, float]] = []
+    rates: list[tuple[float, float]] = []
     used: list[dict[str, float]] = []
-    bare_cpu = 0.0
+    reference_cpu = 0.0
     try:
         memory.start()
-        for number, (folder, files) in enumerate(groups):
-            count = len(files)
+        for folder, files in groups:
             cpu = sum(os.times()[2:4])
-            bare = await asyncio.to_thread(bare_loop, files)
-            bare_cpu += sum(os.times()[2:4]) - cpu
+            bare = await asyncio.to_thread(on_all_cores, reference, files)
+            reference_cpu += sum(os.times()[2:4]) - cpu
             before = stack.cpu_s()
-            mine = await ours(stack, database, f"bench-{number}", folder, count)
+            mine = await ours(stack, database, folder.name, folder, len(files))
             used.append(_stack.cpu_difference(before, stack.cpu_s()))
-            again = await asyncio.to_thread(bare_loop, files)
-            taken.append((count / mine, 2 * count / (bare + again)))
+            again = await asyncio.to_thread(on_all_cores, reference, files)
+            rates.append((len(files) / mine, 2 * len(files) / (bare + again)))
     finally:
         memory.stop()
         database.dispose()
     count = sum(len(files) for _, files in groups)
+    cpu_text = f"CPU a recording: ours {_stack.per_item(used, count)}, {name} {reference_cpu * 1000 / count:.0f} ms"
+    return Taken(rates, cpu_text, memory)
+
+
+def figures(stack: _stack.Stack, files: Sequence[Path], count: int = FILES) -> list[Figure]:
+    """The figures from a running stack; ``count`` files a round."""
+    taken = asyncio.run(take(stack, grouped(stack.data_dir / "few", files, count), fingerprint_by_muxer, "the loop"))
     detail = (
-        f"{count} files (mp3, opus, flac; {SECONDS[0]} to {SECONDS[1]} s), {os.cpu_count()} cores; "
-        f"CPU a recording: ours {_stack.per_item(used, count)}, the loop {bare_cpu * 1000 / count:.0f} ms"
+        f"{len(files)} files (mp3, opus, flac; {SECONDS[0]} to {SECONDS[1]} s), {os.cpu_count()} cores; {taken.cpu}"
     )
-    parts = ", ".join(f"{name} {size / 2**20:.0f}" for name, size in sorted(memory.parts.items()))
+    parts = ", ".join(f"{name} {size / 2**20:.0f}" for name, size in sorted(taken.memory.parts.items()))
     return [
         at_least(
             FIGURES[0],
             "recordings/s",
-            taken,
+            taken.rates,
             reference_name="bare loop of ffmpeg -f chromaprint on all cores",
             goal=GOAL,
             detail=detail,
@@ -166,23 +187,25 @@ async def _measure(stack: _stack.Stack, groups: Sequence[tuple[Path, Sequence[Pa
         at_most(
             FIGURES[1],
             "MiB",
-            memory.peak / 2**20,
+            taken.memory.peak / 2**20,
             MEMORY_LIMIT_MIB,
-            detail=f"the whole stack without the browser while it ingests {count} files (MiB: {parts}); limit 1.5 GiB",
+            detail=f"the whole stack without the browser, {len(files)} files ingested (MiB: {parts}); limit 1.5 GiB",
         ),
     ]
 
 
-def measure(
-    count: int = FILES, rounds: int = ROUNDS, shortest: int = SECONDS[0], longest: int = SECONDS[1]
-) -> list[Figure]:
-    """The figures, from a stack of its own; ``count`` files a round."""
-    files = make_files(count * rounds, shortest, longest)
+def grouped(folder: Path, files: Sequence[Path], count: int) -> list[tuple[Path, Sequence[Path]]]:
+    """The files in folders of their own, so many in each; their names begin with the given one's."""
+    groups: list[tuple[Path, Sequence[Path]]] = []
+    for number, start in enumerate(range(0, len(files), count)):
+        inner = folder.with_name(f"{folder.name}-{number}")
+        inner.mkdir()
+        groups.append((inner, [Path(shutil.copy(path, inner)) for path in files[start : start + count]]))
+    return groups
+
+
+def measure() -> list[Figure]:
+    """The figures, from a stack of its own."""
+    files = make_files(FILES * ROUNDS)
     with _stack.running() as stack:
-        groups = []
-        for number in range(rounds):
-            folder = stack.data_dir / f"music-{number}"
-            folder.mkdir()
-            share = files[number * count : (number + 1) * count]
-            groups.append((folder, [Path(shutil.copy(path, folder)) for path in share]))
-        return asyncio.run(_measure(stack, groups))
+        return figures(stack, files)

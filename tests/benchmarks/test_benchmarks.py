@@ -11,12 +11,14 @@ import pytest
 from benchmarks import (
     _figures,
     _side,
+    _stack,
     api_reads,
     candidates_without_audio,
     crawl_pages,
     crawl_restart,
     frontier_scale,
     ingest_recordings,
+    ingest_thousand,
     politeness_single,
     recrawl_cost,
 )
@@ -61,7 +63,8 @@ def test_every_figure_of_the_issue_is_there() -> None:
     names = [name for module in discover().values() for name in module.FIGURES]
     assert len(names) == len(set(names))
     assert {"crawl_pages_crawlee", "crawl_restart", "frontier_take", "politeness_single"} <= set(names)
-    assert {"crawl_pages", "ingest_recordings", "candidates_without_audio", "peak_memory"} <= set(names)
+    assert {"crawl_pages", "ingest_recordings", "ingest_thousand", "peak_memory"} <= set(names)
+    assert "candidates_without_audio" in names
 
 
 def test_the_kept_results_have_the_form() -> None:
@@ -135,10 +138,12 @@ def test_candidates_without_audio() -> None:
 
 @pytest.mark.stack
 @pytest.mark.slow
-def test_ingest_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest_recordings, "CACHE", tmp_path)
-    figures = ingest_recordings.measure(count=2, rounds=1, shortest=12, longest=14)
-    measured(figures, ingest_recordings.FIGURES)
+    files = ingest_recordings.make_files(4, 12, 14)
+    with _stack.running() as stack:
+        measured(ingest_recordings.figures(stack, files[:2]), ingest_recordings.FIGURES)
+        measured(ingest_thousand.figures(stack, files[2:], rounds=2), ingest_thousand.FIGURES)
 
 
 def test_api_reads(database_url: str) -> None:

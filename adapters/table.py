@@ -36,6 +36,7 @@ class Table:
     url_patterns: ClassVar[tuple[str, ...]] = ()
     politeness: ClassVar[PolitenessDefaults] = PolitenessDefaults(delay_s=1.0, concurrency=2)
     audio_policy: ClassVar[AudioPolicy] = AudioPolicy.STORE
+    reads_item_pages: ClassVar[bool] = False
 
     def seeds(self, query: SourceQuery) -> Iterable[PageRequest]:
         """One request per table. Raises ValueError that names a bad seed or option."""

@@ -23,9 +23,11 @@ def recheck(adapter: Adapter, items: Sequence[Known]) -> Adapter:
     """The adapter, with the items' own pages as its seeds, and nothing but items as what it finds.
 
     An adapter that knows a cheaper way to an item has a method ``item_request(source_key, url, query)`` which returns
-    its request; else it is asked for the item's URL as if a campaign had named it as a seed.
+    its request; else it is asked for the item's URL as if a campaign had named it as a seed. Where lists tell of items whose
+    pages the adapter cannot read (``reads_item_pages`` is False), a page that answers is enough.
     """
     base = type(adapter)
+    reads = getattr(adapter, "reads_item_pages", True)
 
     # A subclass: engines ask an adapter what it is.
     class Recheck(base):  # type: ignore[valid-type, misc]
@@ -42,6 +44,8 @@ def recheck(adapter: Adapter, items: Sequence[Known]) -> Adapter:
                 yield replace(request, context={**request.context, KEYS: keys[name]})
 
         def parse(self, page: Page, query: SourceQuery) -> Iterable[RecordingItem | PageRequest]:
+            if not reads:
+                return (RecordingItem(key, title="", url=page.url) for key in page.request.context[KEYS])
             return (found for found in super().parse(page, query) if isinstance(found, RecordingItem))
 
     return Recheck()
@@ -52,6 +56,8 @@ def _request(adapter: Adapter, item: Known, query: SourceQuery) -> PageRequest:
     if cheaper is not None:
         request: PageRequest = cheaper(item.source_key, item.url, query)
         return request
+    if not getattr(adapter, "reads_item_pages", True):
+        return PageRequest(item.url, "page")
     if adapter.engine is Engine.FILES:
         return PageRequest(item.url, "file", 0, {"key": item.source_key})
     try:

@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from activities import messages as m
 from activities.ingest import IngestActivities
@@ -122,6 +123,22 @@ async def test_an_item_that_left_its_page_and_errors_that_say_nothing(world: Wor
         ("auth_required", "auth_required"), ("unknown", "forbidden"), ("removed", "item_missing"),
         ("unknown", "server_error"),
     ]  # fmt: skip
+
+
+async def test_pages_that_only_a_list_tells_of_are_there_when_they_answer(world: World, crowded: SongSite) -> None:
+    lines = [f"{song.title},{crowded.url}/song/{number}" for number, song in crowded.songs.items()]
+    page = crowded._page
+
+    def with_table(request: web.Request) -> web.Response:
+        if request.path != "/songs.csv":
+            return page(request)
+        return web.Response(text="\n".join(["title,url", *lines]), content_type="text/csv")
+
+    crowded._page = with_table  # type: ignore[method-assign]
+    world.source = {"adapter": "table", "seeds": [f"{crowded.url}/songs.csv"]}
+    await publish_all(world)
+    crowded.gone = {7}
+    assert looks(await refresh(world)) == {"available": 29, "suspected": 1}
 
 
 async def test_a_mass_disappearance_freezes_retraction_until_it_is_released(world: World, crowded: SongSite) -> None:

@@ -6,24 +6,22 @@ import importlib
 import math
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-import ffmpeg
 import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 
-from media import process
+from media import decoder
 from media.chroma import chroma
 from media.content import content
-from media.probe import Probe, last_words, out_seconds, read_probe
+from media.probe import Probe, last_words
 from media.protection import protection
 from media.types import FINGERPRINT_SECONDS, PCM_RATE, AudioError, AudioFeatures, AudioInfo
-
-FRAME_SAMPLES = 8192
 
 WAVEFORM_PEAKS = 400
 
@@ -33,59 +31,19 @@ MIN_ITEMS = 24
 SILENCE_DBFS = -70.0
 """Below this RMS there is only noise of the converter or the codec."""
 
-FORMATS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,tak,tta,w64,"
-    "wav,wv"
-)
-"""Demuxers that may be used. None of them opens further files: playlists, concat scripts and images are left out."""
+_CHAIN = [
+    # One channel first: half of the work for the resampler.
+    ("aformat", "sample_fmts=s16:channel_layouts=mono"),
+    # Chromaprint's own short filter (its audio processor): the same items as from the original, for less.
+    ("aresample", f"{PCM_RATE}:filter_size=16:phase_shift=8:exact_rational=0:cutoff=0.8"),
+]
 
-_PCM_BYTES = FINGERPRINT_SECONDS * PCM_RATE * 2
+_MUXER_TIMEOUT_S = 60.0
 
-# libchromaprint itself needs about half of the CPU time of FFmpeg's muxer; pyacoustid binds it where it is installed.
+# Without it FFmpeg's muxer does the same, in a process more; pyacoustid binds it where it is installed.
 _library: Any = None
 with suppress(ImportError):
     _library = importlib.import_module("chromaprint")
-
-
-def _input() -> Any:
-    # Only the open descriptor can be read: a playlist that got past the formats could still not open a file or a URL.
-    return ffmpeg.input("fd:", fd=0, protocol_whitelist="fd", format_whitelist=FORMATS, threads=1)
-
-
-def _compile(outputs: list[Any]) -> list[str]:
-    quiet = ("-hide_banner", "-nostdin", "-nostats", "-stats_period", "3600", "-progress", "pipe:2")
-    command = ffmpeg.merge_outputs(*outputs).global_args(*quiet)
-    return [str(word) for word in command.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())]
-
-
-def decode_command(fingerprint_fd: int | None) -> list[str]:
-    """FFmpeg from standard input to PCM (11,025 Hz, mono, s16) on standard output and, unless None, raw chromaprint
-    items on a descriptor."""
-    sound = (
-        _input()["a:0"]
-        # One channel first: half of the work for the resampler.
-        .filter("aformat", sample_fmts="s16", channel_layouts="mono")
-        # Chromaprint's own short filter (its audio processor): the same items as from the original, for less.
-        .filter("aresample", PCM_RATE, filter_size=16, phase_shift=8, exact_rational=0, cutoff=0.8)
-        # Counted in samples: time stamps of the web's files jump.
-        .filter("atrim", end_sample=FINGERPRINT_SECONDS * PCM_RATE)
-        # FFmpeg hands frames from thread to thread: of 6,000 small ones that alone was a fifth of the time.
-        .filter("asetnsamples", n=FRAME_SAMPLES, p=0)
-    )
-    if fingerprint_fd is None:
-        return _compile([sound.output("pipe:1", format="s16le", map_metadata=-1)])
-    both = sound.filter_multi_output("asplit")
-    return _compile(
-        [
-            both[0].output("pipe:1", format="s16le", map_metadata=-1),
-            both[1].output(f"pipe:{fingerprint_fd}", format="chromaprint", fp_format="raw", map_metadata=-1),
-        ]
-    )
-
-
-def count_command(max_seconds: float) -> list[str]:
-    """FFmpeg that reads the packets of the first audio stream without decoding them, to learn how long it is."""
-    return _compile([_input()["a:0"].output("-", format="null", c="copy", t=max_seconds + 10, map_metadata=-1)])
 
 
 def library_present() -> bool:
@@ -104,6 +62,14 @@ def library_items(pcm: bytes, rate: int = PCM_RATE) -> npt.NDArray[np.uint32]:
         # Too little sound for a single item.
         items = []
     return np.array([item & 0xFFFFFFFF for item in items], dtype=np.uint32)
+
+
+def muxer_items(pcm: bytes) -> npt.NDArray[np.uint32]:
+    """The same by FFmpeg's chromaprint muxer. ``pcm``: at `PCM_RATE`."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "s16le", "-ar", str(PCM_RATE), "-ac", "1"]
+    command += ["-i", "pipe:0", "-f", "chromaprint", "-fp_format", "raw", "pipe:1"]
+    done = subprocess.run(command, input=pcm, capture_output=True, check=False, timeout=_MUXER_TIMEOUT_S)
+    return np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], dtype="<u4").astype(np.uint32)
 
 
 def waveform_peaks(samples: npt.NDArray[np.int16], count: int = WAVEFORM_PEAKS) -> list[float]:
@@ -191,7 +157,7 @@ def analyse(
     Args:
         max_seconds: longer recordings are refused.
         max_bytes: larger files are refused; None: any size.
-        timeout_s: seconds of wall-clock time (and of CPU time) for each child process.
+        timeout_s: seconds of wall-clock time (and of CPU time) that the decoder may take.
         beginning_only: the file is the beginning of a recording, on purpose: its end is not missed, and the duration is
             what its header says, or else what could be decoded.
 
@@ -203,25 +169,19 @@ def analyse(
     with file:
         if locked := protection(file.fileno(), size):
             raise AudioError("encrypted", f"the sound is locked by DRM: {locked}", "none: index it without its audio")
-        side = process.side_pipe() if _library is None else None
-        finished = process.run(
-            decode_command(side[1] if side else None), file, timeout_s=timeout_s, max_output=_PCM_BYTES, side=side
-        )
-        probe = read_probe(finished.log)
+        decoded = decoder.decode(file, _CHAIN, samples=FINGERPRINT_SECONDS * PCM_RATE, timeout_s=timeout_s)
+        probe = decoded.probe
         if not probe.container:
-            _refuse_unopened(finished.log)
-        samples = np.frombuffer(finished.output[: len(finished.output) // 2 * 2], dtype="<i2")
+            _refuse_unopened(decoded.log)
+        samples = np.frombuffer(decoded.pcm, dtype="<i2")
         decoded_s = samples.size / PCM_RATE
         if probe.guessed and decoded_s < 3:
             raise AudioError("not_audio", f"hardly resembles {probe.container}", "check the link")
         if not probe.codec:
             raise AudioError("no_audio_stream", f"{probe.container} without a sound track", "check the link")
-        if finished.returncode and not samples.size:
-            raise AudioError("decode_failed", last_words(finished.log), "play the file by hand")
 
         def count() -> float:
-            file.seek(0)
-            return out_seconds(process.run(count_command(max_seconds), file, timeout_s=timeout_s, max_output=0).log)
+            return decoder.count(file, max_seconds + 10, timeout_s=timeout_s)
 
         if beginning_only:
             duration_s, truncated = max(decoded_s, probe.header_s or 0.0), False
@@ -236,8 +196,8 @@ def analyse(
             "truncated", f"the header promises {probe.header_s:.0f} s, there are {duration_s:.0f} s", "fetch it again"
         )
     if not samples.size:
-        raise AudioError("decode_failed", f"no sound could be decoded: {last_words(finished.log)}", "play it by hand")
-    items = np.frombuffer(finished.side, dtype="<u4").astype(np.uint32) if side else library_items(finished.output)
+        raise AudioError("decode_failed", f"no sound could be decoded: {last_words(decoded.log)}", "play it by hand")
+    items = library_items(decoded.pcm) if _library is not None else muxer_items(decoded.pcm)
     loudness = loudness_dbfs(samples)
     if items.size < MIN_ITEMS:
         raise AudioError("too_short", f"{duration_s:.1f} s of sound identify nothing", "none: it cannot be compared")
@@ -259,5 +219,5 @@ def analyse(
         loudness=loudness,
         chroma=heard,
         content=content(samples, heard),
-        pcm=finished.output,
+        pcm=decoded.pcm,
     )

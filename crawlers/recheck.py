@@ -23,8 +23,8 @@ def recheck(adapter: Adapter, items: Sequence[Known]) -> Adapter:
     """The adapter, with the items' own pages as its seeds, and nothing but items as what it finds.
 
     An adapter that knows a cheaper way to an item has a method ``item_request(source_key, url, query)`` which returns
-    its request; else it is asked for the item's URL as if a campaign had named it as a seed. Where lists tell of items whose
-    pages the adapter cannot read (``reads_item_pages`` is False), a page that answers is enough.
+    its request; else it is asked for the item's URL as if a campaign had named it as a seed. Where lists tell of items
+    whose pages the adapter cannot read (``reads_item_pages`` is False), a page that answers is enough.
     """
     base = type(adapter)
     reads = getattr(adapter, "reads_item_pages", True)

@@ -19,6 +19,7 @@ from adapters.contract import adapter_names, get_adapter
 from catalog.campaigns.schema import schema_text
 from catalog.campaigns.spec import campaign_schema
 from crawlers.errors import CONSEQUENCES
+from media.types import AUDIO_REMEDIES
 from runtime.cli import build_app
 
 DOCS = Path(__file__).parent
@@ -123,6 +124,12 @@ def failures() -> str:
     return "\n".join(["| Class | What follows | What to do |", "|---|---|---|", *rows])
 
 
+def audio() -> str:
+    """Classes of audio that cannot be used."""
+    rows = [f"| `{code}` | {remedy} |" for code, remedy in AUDIO_REMEDIES.items()]
+    return "\n".join(["| Class | What to do |", "|---|---|", *rows])
+
+
 def adapters() -> str:
     """The adapters there are."""
     rows = []
@@ -201,7 +208,12 @@ def _form(form: Mapping[str, Any], models: Mapping[str, Any]) -> str:
     return words.get(form.get("type", ""), "any value") + bounds
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"failures": failures, "adapters": adapters, "campaign": campaign}
+BLOCKS: dict[str, Callable[[], str]] = {
+    "failures": failures,
+    "audio": audio,
+    "adapters": adapters,
+    "campaign": campaign,
+}
 
 
 def generated() -> dict[Path, str]:

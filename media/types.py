@@ -79,6 +79,22 @@ class AudioFeatures:
     pcm: bytes = field(default=b"", repr=False, compare=False)
 
 
+AUDIO_REMEDIES = {
+    "empty_file": "Nothing to do, unless the link is wrong: the file has no bytes.",
+    "not_audio": "Check the link: what it leads to is no audio.",
+    "no_audio_stream": "Check the link: there is a picture and no sound.",
+    "encrypted": "Nothing to do: DRM. It can be listed without its audio (audio: none).",
+    "truncated": "Play it at its source, where it is damaged; it is tried again when the source describes it anew.",
+    "too_long": "Raise VERSIONS_MAX_AUDIO_SECONDS if such long audio is wanted.",
+    "too_short": "Nothing to do: so little sound identifies nothing.",
+    "silent": "Nothing to do: there is nothing to hear.",
+    "decode_failed": "Play the file by hand; report it if it is sound.",
+    "decode_timeout": "Play the file by hand; the worker may be short of time or memory.",
+    "audio_too_large": "Raise limits.max_audio_bytes.",
+}
+"""What an operator can do, by the code of an `AudioError`."""
+
+
 class AudioError(Exception):
     """The audio cannot be used. ``code`` is stable and becomes the candidate's reason; ``remedy`` is for the operator.
 

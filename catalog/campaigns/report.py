@@ -280,7 +280,8 @@ def _failures(session: Session, run_id: uuid.UUID, remedies: Mapping[str, str]) 
                 "id": str(each.id),
                 "title": each.title or "",
                 "url": each.url,
-                "detail": each.detail,
+                # The remedy stands once, with the class.
+                "detail": (each.detail or "").removesuffix(entry["remedy"]).rstrip(" ;"),
                 "attempts": each.attempts,
             }
         )

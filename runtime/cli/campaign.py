@@ -21,6 +21,7 @@ from catalog.campaigns.spec import CampaignSpec, Schedule
 from catalog.campaigns.watching import Watched, watched
 from catalog.models import Campaign
 from crawlers.errors import CONSEQUENCES
+from media.types import AUDIO_REMEDIES
 from runtime.adapters import adapter_facts
 from runtime.cli import _checks, _context, _schedules, _trial, _watch
 from runtime.cli._output import (
@@ -46,7 +47,7 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="A parameter of the file: name=value.", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For a machine.")]
-REMEDIES = {str(failure): consequence.remedy for failure, consequence in CONSEQUENCES.items()}
+REMEDIES = {str(failure): consequence.remedy for failure, consequence in CONSEQUENCES.items()} | AUDIO_REMEDIES
 """What an operator can do about a failure class, by its code."""
 _START_PATIENCE_S = 120.0
 
@@ -74,7 +75,7 @@ def validate(file: File, set_: Overrides = None, as_json: AsJson = False) -> Non
 
 
 def plan(
-    file: File,
+    file: Annotated[Path, typer.Argument(help="The campaign file (YAML), or the name of one that was applied.")],
     set_: Overrides = None,
     sample: Annotated[
         int | None,
@@ -84,8 +85,9 @@ def plan(
 ) -> None:
     """Tell what a campaign would cost and change; nothing is done."""
     with errors_reported():
-        spec = _load(file, set_)
+        spec = _load(file, set_) if file.suffix or file.exists() or set_ else None
         with _context.open_context() as context:
+            spec = spec or CampaignSpec.model_validate(_get(context, str(file)).spec)
             samples = {}
             if sample is not None:
                 # Only then: the engines take a second to import.
@@ -110,6 +112,8 @@ def plan(
     out.print(sources)
     out.print(f"applying it: {result.change}")
     _print_lines(result.difference)
+    if any(each.basis == "limit" for each in result.sources):
+        out.print("Nothing is known of some sources yet; `--sample 20` asks so many pages of each.", highlight=False)
     for each in result.sources:
         if each.changes or each.since_last:
             out.print(cell(f"{each.source} since its last run:"))
@@ -516,7 +520,7 @@ def _print_report(result: dict[str, Any]) -> None:
         for each in source["candidates"]:
             out.print(
                 cell(
-                    f"{source['source']}: {each['state']}, {each['reason']} ×{each['count']} {each['remedy']}",
+                    f"{source['source']}: {each['state']}, {each['reason']} ×{each['count']}: {each['remedy']}",
                     "bold",
                     300,
                 )

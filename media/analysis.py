@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+import ffmpeg
 import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
@@ -66,8 +67,9 @@ def library_items(pcm: bytes, rate: int = PCM_RATE) -> npt.NDArray[np.uint32]:
 
 def muxer_items(pcm: bytes) -> npt.NDArray[np.uint32]:
     """The same by FFmpeg's chromaprint muxer. ``pcm``: at `PCM_RATE`."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "s16le", "-ar", str(PCM_RATE), "-ac", "1"]
-    command += ["-i", "pipe:0", "-f", "chromaprint", "-fp_format", "raw", "pipe:1"]
+    stream = ffmpeg.input("pipe:0", format="s16le", ar=PCM_RATE, ac=1)
+    stream = stream.output("pipe:1", format="chromaprint", fp_format="raw").global_args("-v", "error")
+    command = stream.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
     done = subprocess.run(command, input=pcm, capture_output=True, check=False, timeout=_MUXER_TIMEOUT_S)
     return np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], dtype="<u4").astype(np.uint32)
 

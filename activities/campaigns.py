@@ -70,13 +70,16 @@ class CampaignActivities:
             if run.publication == "probation" and not crawled:
                 return m.NextCandidatesResult([], crawled=False)
             query = (
-                select(Candidate.id, needs_audio())
+                select(Candidate.id, needs_audio(), near())
                 .where(Candidate.crawl_run_id == run_id, to_be_ingested())
                 .where(Candidate.id.not_in([uuid.UUID(each) for each in message.exclude]))
                 .order_by(Candidate.id)
                 .limit(message.limit + message.silent)
             )
-            found = [m.CandidateRef(str(candidate_id), bool(audio)) for candidate_id, audio in session.execute(query)]
+            found = [
+                m.CandidateRef(str(candidate_id), bool(audio), bool(audio and here))
+                for candidate_id, audio, here in session.execute(query)
+            ]
             beyond = [each for each in found[message.limit :] if not each.needs_audio]
             return m.NextCandidatesResult(found[: message.limit] + beyond, crawled)
 
@@ -93,6 +96,12 @@ def needs_audio() -> ColumnElement[bool]:
         Candidate.item["audio_url"].astext.is_not(None),
         ~exists().where(AudioFingerprint.candidate_id == Candidate.id),
     )
+
+
+def near() -> ColumnElement[bool]:
+    """Whether the audio lies on this machine: no source has to be asked for it."""
+    url: ColumnElement[str] = Candidate.item["audio_url"].astext
+    return url.startswith("file:")
 
 
 def _other_run_of_source(session: Session, run: CrawlRun) -> bool:

@@ -47,6 +47,9 @@ MAX_POSTPONED_S = 300.0
 """A candidate that waits for the budget looks again at least so often: the operator may have changed it."""
 
 
+_DATABASE_AWAY = (OperationalError, InterfaceError)
+
+
 @dataclass(frozen=True, slots=True)
 class _Audio:
     """What is to be fetched, and what may be done with it."""
@@ -66,12 +69,39 @@ class IngestActivities:
 
     @activity.defn(name="fetch_and_fingerprint")
     async def fetch_and_fingerprint(self, message: m.CandidateInput) -> m.MediaResult:
-        candidate_id = uuid.UUID(message.candidate_id)
+        return await with_heartbeats(self._hear(uuid.UUID(message.candidate_id)))
+
+    @activity.defn(name="ingest_near")
+    async def ingest_near(self, message: m.CandidatesInput) -> m.SettledTogether:
+        """Nobody is asked for audio that lies here, so nothing waits: several candidates share one activity, and what
+        has to be tried again goes to a workflow of its own."""
+        return await with_heartbeats(self._ingest_near(message.candidate_ids))
+
+    async def _ingest_near(self, candidate_ids: Sequence[str]) -> m.SettledTogether:
+        outcomes = await asyncio.gather(
+            *(self._hear(uuid.UUID(each)) for each in candidate_ids), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, _DATABASE_AWAY):  # all of them wait for it
+                raise outcome
+        heard = []
+        result = m.SettledTogether()
+        for candidate_id, outcome in zip(candidate_ids, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                activity.logger.warning("candidate %s could not be heard among others: %s", candidate_id, outcome)
+                result.candidates.append(m.SettledCandidate(candidate_id))
+            else:
+                heard.append(candidate_id)
+        for some in batched(heard, SETTLED_TOGETHER):
+            result.candidates += await asyncio.to_thread(self._settle_together, some)
+        return result
+
+    async def _hear(self, candidate_id: uuid.UUID) -> m.MediaResult:
         audio = await asyncio.to_thread(self._what_to_fetch, candidate_id)
         if isinstance(audio, m.MediaResult):
             return audio
         try:
-            await with_heartbeats(self._take_in(candidate_id, audio))
+            await self._take_in(candidate_id, audio)
         except NotNow as wait:
             await asyncio.to_thread(self._postpone, candidate_id, wait)
             raise ApplicationError(
@@ -260,8 +290,8 @@ class IngestActivities:
         return self._settle([message.candidate_id])[0]
 
     @activity.defn(name="settle_silent")
-    def settle_silent(self, message: m.CandidatesInput) -> m.SettleSilentResult:
-        result = m.SettleSilentResult()
+    def settle_silent(self, message: m.CandidatesInput) -> m.SettledTogether:
+        result = m.SettledTogether()
         for some in batched(message.candidate_ids, SETTLED_TOGETHER):
             activity.heartbeat()
             result.candidates += self._settle_together(some)
@@ -271,7 +301,7 @@ class IngestActivities:
         """In one transaction; where that fails, each in its own, so that one does not hold up the others."""
         try:
             settled = self._settle(candidate_ids)
-        except (OperationalError, InterfaceError):  # the database is away: all of them wait for it
+        except _DATABASE_AWAY:  # all of them wait for it
             raise
         except Exception:
             if len(candidate_ids) > 1:

@@ -108,10 +108,11 @@ class NextCandidatesInput:
 
 @dataclass
 class CandidateRef:
-    """``needs_audio``: its audio is to be fetched before identity can be asked."""
+    """``needs_audio``: its audio is to be fetched before identity can be asked; ``near``: it lies on this machine."""
 
     candidate_id: str
     needs_audio: bool
+    near: bool = False
 
 
 @dataclass
@@ -185,7 +186,7 @@ class SettledCandidate:
 
 
 @dataclass
-class SettleSilentResult:
+class SettledTogether:
     candidates: list[SettledCandidate] = field(default_factory=list)
 
 

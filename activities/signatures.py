@@ -48,7 +48,13 @@ async def settle(message: m.CandidateInput) -> m.SettleResult:
 
 
 @activity.defn
-async def settle_silent(message: m.CandidatesInput) -> m.SettleSilentResult:
+async def ingest_near(message: m.CandidatesInput) -> m.SettledTogether:
+    """Fingerprints and settles several candidates whose audio lies on this machine."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def settle_silent(message: m.CandidatesInput) -> m.SettledTogether:
     """Settles several candidates without audio, a few in one transaction."""
     raise NotImplementedError
 

@@ -80,7 +80,7 @@ def build_workers(client: Client, resources: Resources, threads: ThreadPoolExecu
     media = Worker(
         client,
         task_queue=m.MEDIA_QUEUE,
-        activities=[ingest.fetch_and_fingerprint, IdentifyActivities(resources).identify],
+        activities=[ingest.fetch_and_fingerprint, ingest.ingest_near, IdentifyActivities(resources).identify],
         # Downloads wait for the network; FFmpeg has its own slots, one per core.
         max_concurrent_activities=slots * DOWNLOADS_PER_CORE,
         **common,  # type: ignore[arg-type]

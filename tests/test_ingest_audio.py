@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,30 +19,67 @@ from activities.resources import Resources
 from catalog.database import Database
 from catalog.models import AudioFingerprint, AudioMelody, Candidate, Observation
 from media.analysis import library_present
+from media.decoder import DECODERS
 from moderation import settlement
-from tests.media.synth import RATE, ffmpeg, render, write_wav
+from tests.media.synth import RATE, encode, ffmpeg, render, write_wav
+
+
+def bad_and_odd_files(folder: Path) -> dict[str, str | None]:
+    """The list of the issue, made here: what each is to end with; None where it is to be heard."""
+    tune = write_wav(folder / "tune.wav", render(1, 30.0))
+    write_wav(folder / "silence.wav", np.zeros(20 * RATE))
+    write_wav(folder / "short.wav", render(2, 2.0))
+    (folder / "empty.mp3").touch()
+    (folder / "page.mp3").write_bytes(b"<!doctype html>" + b"<p>gone</p>" * 300)
+    ffmpeg("-f", "lavfi", "-i", "color=s=32x32:r=5:d=8", folder / "film.mp4")
+    ffmpeg("-f", "lavfi", "-i", "sine=1000:d=20", folder / "tone.wav")
+    key = ("-encryption_key", "76a6c65c5ea762046bd749a2e632ccbb", "-encryption_kid", "a7e61c373e219033c21091fa607bf3b8")
+    ffmpeg("-i", tune, "-c:a", "aac", "-encryption_scheme", "cenc-aes-ctr", *key, folder / "locked.mp4")
+    whole = encode(write_wav(folder / "second.wav", render(2, 30.0)), folder / "whole.flac")
+    (folder / "half.flac").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    whole.rename(folder / "flac.mp3")
+    with (folder / "ten_hours.wav").open("wb") as file:
+        file.write(wav_header(36_000 * 8_000, 1, 8_000, 8) + np.random.default_rng(1).bytes(200 * 8_000))
+        file.truncate(36_000 * 8_000)
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=7300", "-compression_level", "0", folder / "bomb.flac")
+    nan = render(3, 20.0).astype("<f4")
+    nan[::7], nan[1::7], nan[2::7] = np.nan, np.inf, -np.inf
+    (folder / "nan.wav").write_bytes(wav_header(nan.nbytes, 3, RATE, 32) + nan.tobytes())
+    ffmpeg("-i", write_wav(folder / "third.wav", render(4, 20.0)), "-ar", "8000", "-ac", "1", folder / "telephone.wav")
+    pan = "pan=5.1|FL=c0|FR=c0|FC=c0|LFE=c0|BL=c0|BR=c0"
+    ffmpeg("-i", write_wav(folder / "fourth.wav", render(5, 20.0)), "-ar", "192000", "-af", pan, folder / "studio.flac")
+    return {
+        "tune.wav": None,
+        "tone.wav": None,
+        "silence.wav": "silent",
+        "short.wav": "too_short",
+        "empty.mp3": "empty_file",
+        "page.mp3": "not_audio",
+        "film.mp4": "no_audio_stream",
+        "locked.mp4": "encrypted",
+        "half.flac": "truncated",
+        "flac.mp3": None,
+        "ten_hours.wav": "too_long",
+        "bomb.flac": "too_long",
+        "nan.wav": None,
+        "telephone.wav": None,
+        "studio.flac": None,
+    }
+
+
+def wav_header(size: int, coding: int, rate: int, bits: int) -> bytes:
+    """Mono. ``coding``: 1 whole numbers, 3 floats."""
+    form = struct.pack("<IHHIIHH", 16, coding, 1, rate, rate * bits // 8, bits // 8, bits)
+    return b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt " + form + b"data" + struct.pack("<I", size)
+
+
+def most_memory_of_a_decoder_kib() -> int:
+    told = [Path(f"/proc/{process.pid}/status").read_text() for process in DECODERS._idle]
+    return max(int(status.partition("VmHWM:")[2].split()[0]) for status in told)
 
 
 async def test_each_file_has_its_own_end(database: Database, add: Callable[..., Candidate], tmp_path: Path) -> None:
-    tune = write_wav(tmp_path / "tune.wav", render(1, 30.0))
-    write_wav(tmp_path / "silence.wav", np.zeros(20 * RATE))
-    write_wav(tmp_path / "short.wav", render(2, 2.0))
-    (tmp_path / "empty.mp3").touch()
-    (tmp_path / "page.mp3").write_bytes(b"<!doctype html>" + b"<p>gone</p>" * 300)
-    ffmpeg("-f", "lavfi", "-i", "color=s=32x32:r=5:d=8", tmp_path / "film.mp4")
-    ffmpeg("-f", "lavfi", "-i", "sine=1000:d=20", tmp_path / "tone.wav")
-    key = ("-encryption_key", "76a6c65c5ea762046bd749a2e632ccbb", "-encryption_kid", "a7e61c373e219033c21091fa607bf3b8")
-    ffmpeg("-i", tune, "-c:a", "aac", "-encryption_scheme", "cenc-aes-ctr", *key, tmp_path / "locked.mp4")
-    expected = {
-        "tune.wav": ("fingerprinted", "new"),
-        "tone.wav": ("fingerprinted", "new"),
-        "silence.wav": ("failed", "silent"),
-        "short.wav": ("failed", "too_short"),
-        "empty.mp3": ("failed", "empty_file"),
-        "page.mp3": ("failed", "not_audio"),
-        "film.mp4": ("failed", "no_audio_stream"),
-        "locked.mp4": ("failed", "encrypted"),
-    }
+    expected = bad_and_odd_files(tmp_path)
     unused: Any = None
     ingest = IngestActivities(Resources(database=database, objects=unused, budget=unused, temporary=tmp_path / "tmp"))
     ids = {}
@@ -49,15 +88,21 @@ async def test_each_file_has_its_own_end(database: Database, add: Callable[..., 
             candidate = add(session, name, audio_url=(tmp_path / name).as_uri())
             candidate.audio_policy = "fingerprint_only"
             ids[name] = candidate.id
-    for candidate_id in ids.values():
-        for _ in range(2):  # repeating it is harmless
-            await ActivityEnvironment().run(ingest.fetch_and_fingerprint, m.CandidateInput(str(candidate_id)))
+    # One whose record is not even there does not keep the others from their ends.
+    message = m.CandidatesInput([*map(str, ids.values()), str(uuid.uuid4())])
+    for _ in range(2):  # repeating it is harmless
+        done = await ActivityEnvironment().run(ingest.ingest_near, message)
+        states = {one.candidate_id: one.settled.state for one in done.candidates if one.settled}
+        assert set(states) == set(map(str, ids.values()))
+        await ActivityEnvironment().run(ingest.fetch_and_fingerprint, m.CandidateInput(str(ids["half.flac"])))
+    assert 0 < most_memory_of_a_decoder_kib() < 256 * 1024
     with database.transaction() as session:
         found = {name: session.get_one(Candidate, each) for name, each in ids.items()}
-        assert {name: (each.state, each.reason) for name, each in found.items()} == expected
+        assert {name: each.reason if each.state == "failed" else None for name, each in found.items()} == expected
+        assert {each.state for each in found.values() if each.state != "failed"} <= {"published", "in_review"}
         assert all(each.detail for each in found.values() if each.state == "failed")
         heard = set(session.scalars(select(AudioFingerprint.candidate_id)))
-        assert heard == {ids["tune.wav"], ids["tone.wav"]}
+        assert heard == {ids[name] for name, reason in expected.items() if reason is None}
         melody = session.get_one(AudioMelody, ids["tune.wav"])
         assert len(melody.frames) > 50 * 12
         remarks = session.execute(

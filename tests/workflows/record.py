@@ -52,6 +52,10 @@ async def record(client: Client) -> None:
     async with running(client, world, window=4) as handle:
         await handle.result()
         await save("crawl_run_silent", handle)
+    world = World(total=9, near=True, doubtful=2, stubborn=1)
+    async with running(client, world, window=4) as handle:
+        await handle.result()
+        await save("crawl_run_near", handle)
     world = World(total=4, endless=True)
     async with running(client, world, window=3) as handle:
         await until(lambda: len(world.settled) == 4)

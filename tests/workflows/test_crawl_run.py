@@ -17,7 +17,7 @@ from temporalio.worker import Replayer, Worker
 
 from activities import messages as m
 from runtime.temporal import RUNNER, WORKFLOWS
-from workflows.crawl_run import SILENT_BATCH, CrawlRunWorkflow
+from workflows.crawl_run import NEAR_BATCH, SILENT_BATCH, CrawlRunWorkflow
 from workflows.names import crawl_run_workflow_id, ingest_workflow_id
 
 
@@ -32,6 +32,7 @@ class World:
     doubtful: int = 0
     stubborn: int = 0
     audio: bool = True
+    near: bool = False
     endless: bool = False
     bad_seed: bool = False
     rests: int = 0
@@ -45,6 +46,7 @@ class World:
     busiest: int = 0
     crawled: bool = False
     together: list[int] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
 
     @activity.defn
     async def open_crawl_runs(self, message: m.OpenRunsInput) -> m.OpenRunsResult:
@@ -78,22 +80,28 @@ class World:
                 : message.limit + message.silent * (not self.audio)
             ]
             if todo or crawled:
-                return m.NextCandidatesResult([m.CandidateRef(each, self.audio) for each in todo], crawled)
+                return m.NextCandidatesResult([m.CandidateRef(each, self.audio, self.near) for each in todo], crawled)
             await asyncio.sleep(0.05)
         return m.NextCandidatesResult()
 
     @activity.defn
     async def fetch_and_fingerprint(self, message: m.CandidateInput) -> m.MediaResult:
+        self.fetched.append(message.candidate_id)
         return m.MediaResult("ready")
 
     @activity.defn
-    async def settle_silent(self, message: m.CandidatesInput) -> m.SettleSilentResult:
+    async def settle_silent(self, message: m.CandidatesInput) -> m.SettledTogether:
         self.together.append(len(message.candidate_ids))
         answers = []
         for each in message.candidate_ids:
             stubborn = self.found.index(each) < self.stubborn
             answers.append(m.SettledCandidate(each, None if stubborn else await self.settle(m.CandidateInput(each))))
-        return m.SettleSilentResult(answers)
+        return m.SettledTogether(answers)
+
+    @activity.defn
+    async def ingest_near(self, message: m.CandidatesInput) -> m.SettledTogether:
+        assert activity.info().task_queue == m.MEDIA_QUEUE
+        return await self.settle_silent(message)
 
     @activity.defn
     async def settle(self, message: m.CandidateInput) -> m.SettleResult:
@@ -129,7 +137,7 @@ async def running(client: Client, world: World, **options: int) -> AsyncIterator
         world.give_up,
     ]  # fmt: skip
     async with (
-        Worker(client, task_queue=m.MEDIA_QUEUE, activities=[world.fetch_and_fingerprint]),
+        Worker(client, task_queue=m.MEDIA_QUEUE, activities=[world.fetch_and_fingerprint, world.ingest_near]),
         Worker(client, task_queue=m.CONTROL_QUEUE, workflows=WORKFLOWS, workflow_runner=RUNNER, activities=activities),
         Worker(
             client,
@@ -211,6 +219,20 @@ async def test_silent_candidates_are_settled_together(client: Client) -> None:
     assert (progress.ingested, progress.parked) == (40, 2)
     assert sum(world.together) == 40
     assert 8 < max(world.together) <= 8 + SILENT_BATCH
+    await replays(handle)
+
+
+async def test_candidates_whose_audio_lies_here_go_together(client: Client) -> None:
+    """What has to be tried again has a workflow of its own, from the audio on; so has what waits for a moderator."""
+    world = World(total=30, near=True, doubtful=3, stubborn=1, found=[str(uuid.uuid4()) for _ in range(30)])
+    async with running(client, world, window=16) as handle:
+        assert await handle.result() == "finished"
+        progress = await handle.query(CrawlRunWorkflow.progress)
+    assert world.fetched == world.found[:1]
+    assert sorted([*world.settled, *world.in_review]) == sorted(world.found)
+    assert (progress.ingested, progress.parked) == (30, 3)
+    assert sum(world.together) == 30
+    assert max(world.together) == NEAR_BATCH
     await replays(handle)
 
 

@@ -1,6 +1,8 @@
 """A crawlee crawler that takes the links and the JSON-LD of each page and keeps nothing; it runs in `_side`'s Python.
 
-Politeness is off: so many requests at once from the first second on, no robots.txt, no sessions, storage in memory.
+Politeness is off: so many requests at once from the first second on, no robots.txt, no sessions, storage in memory. The
+garbage collector is set as our worker sets its own, although crawlee does not do that by itself: it is no part of what
+is compared.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import time
 from crawlee import ConcurrencySettings
 from crawlee.crawlers import ParselCrawler, ParselCrawlingContext
 from crawlee.storage_clients import MemoryStorageClient
+
+from runtime.collector import settle
 
 
 async def crawl(url: str, concurrency: int) -> int:
@@ -45,6 +49,7 @@ async def crawl(url: str, concurrency: int) -> int:
 def main() -> None:
     """``URL CONCURRENCY``; prints what `crawl_pages` prints of the others."""
     logging.disable(logging.CRITICAL)
+    settle()
     cpu, started = time.process_time(), time.perf_counter()
     pages = asyncio.run(crawl(sys.argv[1], int(sys.argv[2])))
     seconds = time.perf_counter() - started

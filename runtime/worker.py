@@ -26,6 +26,7 @@ from crawlers.music_services import MusicServices
 from crawlers.proxies import ProxyPool
 from crawlers.yt_dlp_parts.accounts import Accounts
 from media.store import ObjectStore
+from runtime import collector
 from runtime.connections import secret
 from runtime.embedded import readiness
 from runtime.index_keeper import IndexKeeper
@@ -146,6 +147,7 @@ async def run(settings: Settings) -> None:
             indexing = asyncio.create_task(IndexKeeper(database).run_for_ever())
             reporter = WorkerReporter(database, resources.crawls, proxies=proxies.states if proxies else dict)
             reporting = asyncio.create_task(reporter.run_for_ever())
+            collector.settle()
             readiness.announce(settings.data_dir)
             logger.info("the worker is ready")
             await stop.wait()

@@ -11,7 +11,7 @@ import logging
 import time
 import traceback
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -88,7 +88,7 @@ class Guard(Protocol):
 
 
 class Run:
-    """One crawl. Scrapy's scheduler asks it for requests, the spider tells it what came of them."""
+    """One crawl: what is sent when, and what came of it. The spider drives it by `drive`."""
 
     def __init__(
         self,
@@ -136,7 +136,10 @@ class Run:
         self._careful = job.delay_s > 0
         self._unsaved: dict[str, str] = {}
         self._unsaved_of: Counter[str] = Counter()
-        self.wake: Callable[[], None] = lambda: None
+        self._download: Callable[[Request], Awaitable[Response]] | None = None
+        self._most = 0
+        self._exchanges: set[asyncio.Task[None]] = set()
+        self._dry = False
         self._blocked: dict[str, tuple[float, NotNow]] = {}
         self._finished = progress.pages
         self._changed = asyncio.Event()
@@ -158,8 +161,15 @@ class Run:
         if batch:
             await self._store.seed(batch)
 
-    async def feed(self) -> AsyncIterator[Request]:
-        """Requests from the store, as fast as they are wanted; ends when nothing is left, or on a stop."""
+    async def drive(self, download: Callable[[Request], Awaitable[Response]], most: int) -> None:
+        """Has the store's requests downloaded, ``most`` at once, until nothing is left or on a stop."""
+        self._download, self._most = download, most
+        await self._feed()
+        while self._exchanges:
+            await asyncio.wait(self._exchanges)
+
+    async def _feed(self) -> None:
+        """Takes requests from the store as fast as they are wanted; ends when nothing is left, or on a stop."""
         try:
             while not self.stopping:
                 self._changed.clear()
@@ -175,12 +185,14 @@ class Run:
                 taken = await self._taking
                 if self.stopping:
                     return
+                # Less than was asked for: only a commit brings more.
+                self._dry = len(taken) < room
                 sent = 0
                 for queued in taken:
-                    request = self._admit(queued)
-                    if request is not None:
+                    if (request := self._admit(queued)) is not None:
                         sent += 1
-                        yield request
+                        self._buffer(request)
+                self._send()
                 if taken and not sent:
                     # All of them wait for the budget. Others behind them may not, but a long queue is not to be
                     # written anew as fast as the database can.
@@ -189,7 +201,7 @@ class Run:
                     continue
                 if self._held:
                     # A commit brings new requests; a retry may fall due in between.
-                    self._hurry_if_idle()
+                    self._hurry_if_dry()
                     await self._wait(_RECHECK_S)
                     continue
                 due_in_s = await self._store.next_due_in_s()
@@ -250,17 +262,21 @@ class Run:
         request.meta["download_timeout"] = self.job.limits.timeout_s
         return request
 
-    # --- what the scheduler asks
+    # --- sending
 
-    def buffer(self, request: Request) -> None:
+    def _buffer(self, request: Request) -> None:
         """A request that may be sent."""
-        if self.stopping:
-            self._held.discard(request.meta["queued"].request_key)
-            return
         self._buffered.setdefault(request.meta["download_slot"], deque()).append(request)
         self._buffered_count += 1
 
-    def next_request(self) -> Request | None:
+    def _send(self) -> None:
+        """Sends what there is room for."""
+        while len(self._exchanges) < self._most and (request := self._next_request()) is not None:
+            task = asyncio.create_task(self._exchange(request))
+            self._exchanges.add(task)
+            task.add_done_callback(self._exchanged)
+
+    def _next_request(self) -> Request | None:
         """The next request of a server group that has a free place; the groups take turns."""
         if self.stopping:
             return None
@@ -281,22 +297,31 @@ class Run:
             return request
         return None
 
-    def has_buffered(self) -> bool:
-        """Whether any request waits to be sent."""
-        return self._buffered_count > 0
+    async def _exchange(self, request: Request) -> None:
+        assert self._download is not None
+        try:
+            response = await self._download(request)
+        except Exception as error:
+            self._failed(request, error)
+        else:
+            await self._answered(request, response)
+        self._hurry_if_dry()
+
+    def _exchanged(self, task: asyncio.Task[None]) -> None:
+        self._exchanges.discard(task)
+        self._send()
 
     # --- what came of a request
 
-    async def answered(self, request: Request, response: Response) -> None:
+    async def _answered(self, request: Request, response: Response) -> None:
         """A response came: it is judged, read by the adapter, and handed to the writer."""
         try:
             self._release(request, sent=True)
             await self._judge(request, response)
         except Exception as error:
             self.fail(error)
-        self._hurry_if_idle()
 
-    async def failed(self, request: Request, error: BaseException) -> None:
+    def _failed(self, request: Request, error: BaseException) -> None:
         """No usable response came."""
         try:
             cancelled = self.stopping and isinstance(error, DownloadCancelledError)
@@ -310,7 +335,6 @@ class Run:
                 self._conclude_failure(request, failure_of_exception(error), None)
         except Exception as problem:
             self.fail(problem)
-        self._hurry_if_idle()
 
     def _release(self, request: Request, *, sent: bool) -> None:
         """The request is not under way any more. ``sent``: it may have reached the site, its outcome has to be kept."""
@@ -323,8 +347,9 @@ class Run:
             self._unsaved[request.meta["queued"].request_key] = group
             self._unsaved_of[group] += 1
 
-    def _hurry_if_idle(self) -> None:
-        if not self._in_flight_count and not self._buffered_count:
+    def _hurry_if_dry(self) -> None:
+        """Where nothing waits to be sent, neither here nor in the store, work comes only by the next commit."""
+        if not self._buffered_count and (self._dry or not self._in_flight_count):
             self.writer.hurry()
 
     async def _judge(self, request: Request, response: Response) -> None:
@@ -616,7 +641,7 @@ class Run:
             if (group := self._unsaved.pop(outcome.queued.request_key, None)) is not None:
                 self._unsaved_of[group] -= 1
         self._changed.set()
-        self.wake()
+        self._send()
 
     # --- ending
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from crawlers.ports import CrawlJob
 from crawlers.scrapy_parts.handler import PageHandler
-from crawlers.scrapy_parts.spider import FrontierScheduler
+from crawlers.scrapy_parts.spider import NoScheduler
 
 MAX_CONCURRENT = 64
 """Requests of one run in flight, all server groups together; per group it is the job's ``concurrency``."""
@@ -20,7 +20,7 @@ def scrapy_settings(job: CrawlJob, *, rendered: bool) -> dict[str, Any]:
         # Scrapy then runs in whatever asyncio loop is running: nothing is installed in the process, a second crawl may
         # run beside or after this one, and another loop is no problem. A Twisted reactor is bound to one loop for ever.
         "TWISTED_REACTOR_ENABLED": False,
-        "SCHEDULER": FrontierScheduler,
+        "SCHEDULER": NoScheduler,
         "DOWNLOAD_HANDLERS": {
             "http": PageHandler,
             "https": PageHandler,
@@ -36,9 +36,6 @@ def scrapy_settings(job: CrawlJob, *, rendered: bool) -> dict[str, Any]:
         "EXTENSIONS_BASE": {},
         "STATS_CLASS": "scrapy.statscollectors.DummyStatsCollector",
         "TELNETCONSOLE_ENABLED": False,
-        # Scrapy starts so many tasks for the output of every page, even when there is none: with the default of 100
-        # that was half of a crawl's CPU time. Items leave by the writer here, not by pipelines.
-        "CONCURRENT_ITEMS": 1,
         "COOKIES_ENABLED": False,
         "CONCURRENT_REQUESTS": total,
         "CONCURRENT_REQUESTS_PER_DOMAIN": total,

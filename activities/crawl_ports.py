@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
-from adapters.contract import PageRequest, RecordingItem
+from adapters.contract import PageRequest, RecordingItem, digest_of
 from catalog.database import Database
 from catalog.repositories import page_history
 from catalog.repositories.crawl_store import (
@@ -158,7 +158,8 @@ def _frontier_row(queued: QueuedRequest) -> FrontierRow:
 
 def candidate_row(item: RecordingItem) -> CandidateRow:
     """The item as the record keeps it."""
-    return CandidateRow(item.source_key, item.url, item.to_json(), item.digest(), item.availability.value)
+    told = item.to_json()
+    return CandidateRow(item.source_key, item.url, told, digest_of(told), item.availability.value)
 
 
 def _outcome_row(outcome: PageOutcome) -> OutcomeRow:

@@ -39,6 +39,16 @@ _VIDEO_FIELDS = {
 }  # fmt: skip
 """What is kept of a video sitemap's entry, with the most characters of each."""
 _XML_VIEWER = b"webkit-xml-viewer-source-xml"
+# In one call each: an object of Python's for every link is what reading them would cost most.
+_HREFS = etree.XPath("descendant::a/@href", smart_strings=False)
+_ANY_REL = etree.XPath("boolean(descendant::a/@rel)")
+_HREFS_TO_FOLLOW = etree.XPath(
+    "descendant::a[not(contains(concat(' ', translate(normalize-space(@rel), 'NOFLW', 'noflw'), ' '), ' nofollow '))]"
+    "/@href",
+    smart_strings=False,
+)
+# An album in Open Graph names the pages of its songs.
+_SONGS = etree.XPath("descendant::meta[@property='music:song']/@content", smart_strings=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,25 +220,26 @@ def _links(document: Document, page: Page, query: SourceQuery) -> Iterator[PageR
     follow = patterns(tuple(query.follow))
     if not follow and page.request.context.get("from") == "sitemap":
         return
-    hrefs = [
-        str(element.get("href")) for element in document.root.iter("a")
-        if element.get("href") and "nofollow" not in (element.get("rel") or "").lower().split()
-    ]  # fmt: skip
-    # An album in Open Graph names the pages of its songs.
-    hrefs += [str(value) for value in document.root.xpath("//meta[@property='music:song']/@content")]
+    read = _HREFS_TO_FOLLOW if _ANY_REL(document.root) else _HREFS
+    hrefs = [href for href in (*read(document.root), *_SONGS(document.root)) if href]
+    context = {"from": str(page.request.context.get("from", "page"))}
     found = 0
     join, on_site = _joiner(document.base), _Own(page)
     for url in map(on_site, map(join, hrefs)):
-        if url is None:
-            continue
-        if _NOT_PAGES.search(urlsplit(url).path):
+        if url is None or not _names_a_page(url):
             continue
         if follow and not any(pattern.search(url) for pattern in follow):
             continue
-        yield PageRequest(url, "page", 0, {"from": str(page.request.context.get("from", "page"))})
+        yield PageRequest(url, "page", 0, context)
         found += 1
         if found >= MAX_LINKS:
             return
+
+
+@lru_cache(maxsize=2048)
+def _names_a_page(url: str) -> bool:
+    """Whether the URL does not look like a picture, a script or another file. A menu names the same on every page."""
+    return not _NOT_PAGES.search(urlsplit(url).path)
 
 
 def _own(entries: Iterable[SitemapEntry], page: Page) -> Iterator[SitemapEntry]:

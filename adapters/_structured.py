@@ -185,12 +185,12 @@ def _index(node: Any, nodes: dict[str, Mapping[str, Any]], depth: int) -> None:
     if isinstance(node, list):
         for inner in node:
             _index(inner, nodes, depth + 1)
-    elif isinstance(node, Mapping):
+    elif isinstance(node, dict):
         identity = node.get("@id")
         if isinstance(identity, str) and len(node) > 1:
             nodes.setdefault(identity, node)
         for inner in node.values():
-            if isinstance(inner, Mapping | list):
+            if isinstance(inner, dict | list):
                 _index(inner, nodes, depth + 1)
 
 
@@ -219,7 +219,7 @@ def _walk(node: Any, wanted: frozenset[str], context: _Context, depth: int) -> N
             if name in node and "musicgroup" in types:
                 _walk(node[name], wanted, _inside(node, types, context), depth + 1)
     for name in _CONTAINED:
-        if name in node and isinstance(node[name], Mapping | list):
+        if name in node and isinstance(node[name], dict | list):
             _walk(node[name], wanted, context, depth + 1)
     if "musiccomposition" in types and "recordedAs" in node:
         _walk(node["recordedAs"], wanted, replace(context, work=node), depth + 1)
@@ -232,16 +232,16 @@ def _listed(value: Any, context: _Context) -> Any:
         value = node["itemListElement"]
     if not isinstance(value, list):
         value = [value]
-    return [inner["item"] if isinstance(inner, Mapping) and "item" in inner else inner for inner in value]
+    return [inner["item"] if isinstance(inner, dict) and "item" in inner else inner for inner in value]
 
 
 def _in_place(context: _Context, position: str) -> _Context:
-    return replace(context, position=position)
+    return context if position == context.position else replace(context, position=position)
 
 
 def _inside(node: Mapping[str, Any], types: frozenset[str], context: _Context) -> _Context:
     """The context of the tracks of an album, a playlist or a group."""
-    inner = _in_place(context, context.position)
+    inner = replace(context)
     if types & {"musicgroup", "person"}:
         if name := clean_text(node.get("name")):
             inner.artists = (Credit(name),)
@@ -331,7 +331,7 @@ def _source_key(node: Mapping[str, Any], url: str, title: str, context: _Context
 def _page_of(node: Mapping[str, Any], context: _Context) -> str:
     for value in (node.get("url"), node.get("mainEntityOfPage"), node.get("@id")):
         value = _first(value)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             value = value.get("@id") or value.get("url")
         if isinstance(value, str) and value and not value.startswith("_:"):
             joined = _join(context.base, value)
@@ -370,7 +370,7 @@ def _media_duration(node: Mapping[str, Any], context: _Context) -> float | None:
 def _identifiers(node: Mapping[str, Any], work: Mapping[str, Any]) -> dict[str, str]:
     result = {"isrc": clean_text(node.get("isrcCode"), 40), "iswc": clean_text(work.get("iswcCode"), 40)}
     for value in _many(node.get("identifier")):
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             name = clean_text(value.get("propertyID"), 40).lower()
             if name in ("isrc", "iswc"):
                 result[name] = result[name] or clean_text(value.get("value"), 40)
@@ -401,14 +401,14 @@ def _name(value: Any) -> str | None:
 
 def _language(value: Any) -> str | None:
     value = _first(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         value = value.get("alternateName") or value.get("name")
     return clean_text(value, 40) or None
 
 
 def _lyrics(value: Any) -> str | None:
     value = _first(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         value = value.get("text")
     if not isinstance(value, str):
         return None
@@ -418,7 +418,7 @@ def _lyrics(value: Any) -> str | None:
 
 def _licence(value: Any, context: _Context) -> str | None:
     value = _first(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         value = value.get("url") or value.get("@id") or value.get("name")
     return clean_text(value, 500) or None
 
@@ -435,7 +435,7 @@ def _resolve(value: Any, context: _Context) -> Mapping[str, Any] | None:
     """The node itself, or the one that a bare ``@id`` refers to."""
     if isinstance(value, list):
         value = _first(value)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     if set(value) <= {"@id", "@type"} and isinstance(value.get("@id"), str):
         return context.nodes.get(value["@id"], value)
@@ -454,7 +454,7 @@ def _first(value: Any) -> Any:
 
 def _first_url(value: Any, context: _Context) -> str | None:
     for inner in _many(value):
-        if isinstance(inner, Mapping):
+        if isinstance(inner, dict):
             inner = inner.get("contentUrl") or inner.get("url") or inner.get("@id")
         if isinstance(inner, str) and inner.strip() and (joined := _join(context.base, inner)):
             return joined
@@ -510,7 +510,7 @@ def _as_node(value: Any, depth: int) -> Any:
         return None
     if isinstance(value, list):
         return [_as_node(inner, depth + 1) for inner in value]
-    if not isinstance(value, Mapping) or "properties" not in value:
+    if not isinstance(value, dict) or "properties" not in value:
         return value
     node: dict[str, Any] = {name: _as_node(inner, depth + 1) for name, inner in value["properties"].items()}
     node["@type"] = value.get("type", [])

@@ -29,14 +29,15 @@ def clean_text(value: Any, limit: int = _MAX_TITLE) -> str:
     """Text of a value: entities resolved, blanks folded, at most ``limit`` characters; empty if it has none."""
     if value is None or value == "":
         return ""
-    if isinstance(value, Mapping):
-        value = value.get("@value", value.get("name", value.get("text")))
-    if isinstance(value, list):
-        value = next((inner for inner in value if inner), None)
+    if not isinstance(value, str):
         if isinstance(value, Mapping):
-            return clean_text(value, limit)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return ""
+            value = value.get("@value", value.get("name", value.get("text")))
+        if isinstance(value, list):
+            value = next((inner for inner in value if inner), None)
+            if isinstance(value, Mapping):
+                return clean_text(value, limit)
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            return ""
     text = html.unescape(str(value)[: limit * 8])
     text = text.encode("utf-8", "replace").decode().replace("\0", "")
     return " ".join(text.split())[:limit].strip()

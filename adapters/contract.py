@@ -124,12 +124,21 @@ class RecordingItem:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object without the empty values."""
-        # By hand: `asdict` copies each value deeply, and this is done twice for every item of every page.
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values["credits"] = tuple(asdict(credit) for credit in self.credits)
-        values["chapters"] = tuple(asdict(chapter) for chapter in self.chapters)
-        values["identifiers"] = dict(self.identifiers)
-        return {name: value for name, value in values.items() if value not in (None, "", (), {}, [])}
+        # By hand: `asdict` copies each value deeply, and this is done for every item of every page.
+        values: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if value or value == 0:
+                values[name] = value
+        if self.credits:
+            values["credits"] = tuple(
+                {"name": each.name, "role": each.role, "join_phrase": each.join_phrase} for each in self.credits
+            )
+        if self.chapters:
+            values["chapters"] = tuple(asdict(chapter) for chapter in self.chapters)
+        if self.identifiers:
+            values["identifiers"] = dict(self.identifiers)
+        return values
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RecordingItem:
@@ -143,15 +152,20 @@ class RecordingItem:
 
     def digest(self) -> str:
         """Changes whenever the source says something else about this item; a site that only moved says the same."""
-        data = self.to_json()
-        scheme, separator, rest = self.url.partition("://")
-        origin = f"{scheme}{separator}{rest.partition('/')[0]}/"
-        if separator:
-            for name in ("url", "audio_url", "thumbnail_url"):
-                if name in data:
-                    data[name] = data[name].removeprefix(origin)
-        text = json.dumps(data, ensure_ascii=False, sort_keys=True)
-        return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+        return digest_of(self.to_json())
+
+
+def digest_of(told: Mapping[str, Any]) -> str:
+    """`RecordingItem.digest` of what `RecordingItem.to_json` told."""
+    data = dict(told)
+    scheme, separator, rest = data.get("url", "").partition("://")
+    origin = f"{scheme}{separator}{rest.partition('/')[0]}/"
+    if separator:
+        for name in ("url", "audio_url", "thumbnail_url"):
+            if name in data:
+                data[name] = data[name].removeprefix(origin)
+    text = json.dumps(data, ensure_ascii=False, sort_keys=True)
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import re
 import socket
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,6 +20,8 @@ import httpx
 from crawlers.errors import FailureClass, FetchError
 
 RESOLVE_TIMEOUT_S = 10.0
+MAX_URL = 65_536
+"""Characters."""
 _CACHE_ENTRIES = 4096
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
@@ -54,24 +57,34 @@ def host_and_port(url: str) -> tuple[str, int]:
     differently: those are how a check is led astray.
     """
     try:
+        if len(url) > MAX_URL:
+            raise ValueError(f"it is longer than {MAX_URL} characters")
         if _UNSAFE.search(url):
             raise ValueError("it holds blanks, control characters or backslashes")
         split = urlsplit(url)
-        if split.scheme.lower() not in _DEFAULT_PORTS:
-            raise ValueError(f"its scheme is {split.scheme or 'missing'!r}; only http and https are fetched")
-        if "@" in split.netloc:
-            raise ValueError("it carries a user name")
-        parsed = httpx.URL(url)
-        host = parsed.raw_host.decode("ascii").lower()
-        port = parsed.port or _DEFAULT_PORTS[parsed.scheme]
-        if not host or "%" in host:
-            raise ValueError("it names no usable host")
-        if (split.port or _DEFAULT_PORTS[split.scheme.lower()]) != port:
-            raise ValueError("its port is ambiguous")
-        if (split.hostname or "").isascii() and (split.hostname or "").lower() != host:
-            raise ValueError("its host is ambiguous")
+        return _place(split.scheme, split.netloc)
     except (ValueError, TypeError, httpx.InvalidURL) as error:
         raise FetchError(FailureClass.ADDRESS_BLOCKED, f"{url[:200]!r} is refused: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def _place(scheme: str, netloc: str) -> tuple[str, int]:
+    """The same of a URL's first parts. Both parsers end them at the first slash, question mark or hash: what follows
+    makes no difference, and the many URLs of one site are judged once."""
+    if scheme.lower() not in _DEFAULT_PORTS:
+        raise ValueError(f"its scheme is {scheme or 'missing'!r}; only http and https are fetched")
+    if "@" in netloc:
+        raise ValueError("it carries a user name")
+    url = f"{scheme}://{netloc}/"
+    split, parsed = urlsplit(url), httpx.URL(url)
+    host = parsed.raw_host.decode("ascii").lower()
+    port = parsed.port or _DEFAULT_PORTS[parsed.scheme]
+    if not host or "%" in host:
+        raise ValueError("it names no usable host")
+    if (split.port or _DEFAULT_PORTS[split.scheme.lower()]) != port:
+        raise ValueError("its port is ambiguous")
+    if (split.hostname or "").isascii() and (split.hostname or "").lower() != host:
+        raise ValueError("its host is ambiguous")
     return host.removesuffix("."), port
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import text
@@ -294,7 +294,7 @@ class CrawlRunStore:
         with self._database.transaction() as session:
             taken = session.execute(_TAKE, {"run": self._run, "limit": limit, "exclude": list(exclude)}).all()
             known = page_history.read(session, self._source, [row.request_key for row in taken])
-            return [replace(FrontierRow(*row), known=known.get(row.request_key)) for row in taken]
+            return [FrontierRow(*row, known.get(row[0])) for row in taken]
 
     def next_due_in_s(self) -> float | None:
         """Seconds until a queued request is due; None when there is none."""

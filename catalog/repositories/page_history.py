@@ -265,7 +265,7 @@ def record(
             "last_modified": visit.last_modified,
             "digest": visit.digest,
             "items": items[:MAX_ITEMS_KEPT],
-            "links": None if visit.links is None or len(items) > MAX_ITEMS_KEPT else [dict(x) for x in visit.links],
+            "links": None if visit.links is None or len(items) > MAX_ITEMS_KEPT else list(visit.links),
             **dict(zip(("body_object_key", "body_offset", "body_length", "body_url", "body_date"), body, strict=True)),
         }
         read_rows.append(row)

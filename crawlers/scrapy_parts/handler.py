@@ -9,6 +9,7 @@ import contextlib
 import time
 import zlib
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag, urljoin
 
@@ -152,7 +153,7 @@ class PageHandler(BaseDownloadHandler):
                 raise
             permit.observed = observed(
                 response.status,
-                lower_headers(response),
+                lower_headers(response) if permit.probe or response.status >= HTTPStatus.BAD_REQUEST else {},
                 # How long a page takes to be rendered says little of its server.
                 latency_s=0.0 if transport is self._browser else time.monotonic() - started,
                 size=len(response.body),
@@ -210,7 +211,8 @@ class PageHandler(BaseDownloadHandler):
             raise FetchError(FailureClass.ADDRESS_BLOCKED, f"{url[:200]!r}: {error}") from None
         if check_robots:
             await self._robots.check(url)
-        return await self._run.budget.acquire(group, replace(self._run.claim, priority=priority))
+        claim = self._run.claim
+        return await self._run.budget.acquire(group, replace(claim, priority=priority) if priority else claim)
 
     async def _slow_down(self, url: str, delay_s: float) -> None:
         group = grouped(server_group(url), await self._run.guard.check(url), self._run.claim.group_by)

@@ -486,13 +486,12 @@ class Run:
         found = self._incremental.as_part_of_list(parent.request, found)
         seen = self._known.get(name)
         key = seen or request_key(found.url, found.kind)
-        queued = QueuedRequest(key, found, parent.depth + (0 if found.continues else 1))
-        links.append(
-            Link(key, found.url, found.kind, found.priority, found.context or None, queued.depth - parent.depth)
-        )
+        deeper = 0 if found.continues else 1
+        links.append(Link(key, found.url, found.kind, found.priority, found.context or None, deeper))
         if seen is not None:
             self._known.move_to_end(name)
             return None
+        queued = QueuedRequest(key, found, parent.depth + deeper)
         # The links that tell of a limit do enter the frontier and end there with their incident: a store knows only
         # what it has queued.
         if queued.depth > self.job.limits.max_depth:

@@ -294,7 +294,10 @@ class CrawlRunStore:
         with self._database.transaction() as session:
             taken = session.execute(_TAKE, {"run": self._run, "limit": limit, "exclude": list(exclude)}).all()
             known = page_history.read(session, self._source, [row.request_key for row in taken])
-            return [FrontierRow(*row, known.get(row[0])) for row in taken]
+            return [
+                FrontierRow(key, url, kind, context, depth, priority, attempts, known.get(key))
+                for key, url, kind, context, depth, priority, attempts in taken
+            ]
 
     def next_due_in_s(self) -> float | None:
         """Seconds until a queued request is due; None when there is none."""

@@ -78,7 +78,7 @@ async def test_each_bad_page_has_its_end(bench: Bench) -> None:
     others = {"http://10.0.0.1/x": F.ADDRESS_BLOCKED, "ftp://127.0.0.1/y": F.ADDRESS_BLOCKED}
     others |= {"http://no.such.host/z": F.CONNECTION, f"http://{refused}/w": F.CONNECTION}
     good = ["/song/1", "/moved", "/brotli", "/sitemap.xml.gz"]
-    limits = {"timeout_s": 0.5, "max_attempts": 2, "max_page_bytes": 200_000, "max_redirects": 4}
+    limits = {"timeout_s": 1.0, "max_attempts": 2, "max_page_bytes": 200_000, "max_redirects": 4}
     assert await bench.run(*links, *others, *good, limits=limits, concurrency=30)
     by_url = {i.url: i for i in bench.store.incidents if i.final}
     ends = {url.removeprefix(f"{bench.site.url}/"): incident.failure for url, incident in by_url.items()}

@@ -24,8 +24,8 @@ from examples.music.synth import SAMPLE_RATE, render
 from identity.evidence import Alignment, Verdict
 from identity.recording.align import align_all
 from identity.recording.items import Items
-from identity.recording.service import verdict_of
 from identity.recording.tempo import align_at_any_tempo
+from identity.recording.verifying import verdict_of
 from identity.thresholds import WEAK_BIT_ERROR_RATE
 from media import speeds
 from media.analysis import library_items, library_present

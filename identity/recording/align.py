@@ -1,4 +1,7 @@
-"""Aligns two fingerprints: votes find a few offsets, the bit error rate decides among them."""
+"""Aligns two fingerprints: votes find a few offsets, the bit error rate decides among them.
+
+One recording is aligned with many in one go: every step is a few numpy calls over all of them together.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy.typing as npt
 
 from identity.evidence import Alignment
 from identity.recording.items import SILENCE, Items
-from identity.thresholds import MIN_OVERLAP_REVIEW_S
+from identity.thresholds import CHANCE_BIT_ERROR_RATE, MIN_OVERLAP_REVIEW_S
 from media.types import ITEM_SECONDS
 
 PROFILE_SECONDS = 2.0
@@ -23,7 +26,18 @@ OFFSETS_VERIFIED = 8
 MAX_REPEATS = 32
 """A half item that occurs more often than this in one recording (held notes) does not vote."""
 
+SAMPLED_ITEMS = 128
+"""So many items, spread over the recording, tell that an offset is hopeless; the others are compared whole."""
+
+SAMPLED_SLACK = 0.6
+"""How far a sample's bit error rate may lie above the limit, times the root of its size: four standard errors, an
+item's own rate scattering by 0.15."""
+
+_HALVES = 2**17
+"""Different values of `_halves`."""
+
 _Ints = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
 
 _WINDOW = round(PROFILE_SECONDS / ITEM_SECONDS)
 _MIN_ITEMS = math.ceil(MIN_OVERLAP_REVIEW_S / ITEM_SECONDS)
@@ -48,7 +62,10 @@ def _overlap(candidate: Items, target: Items, offset: int) -> tuple[Items, Items
 
 
 def _distinct_share(items: Items) -> float:
-    return float(np.unique(items[items != SILENCE]).size / items.size)
+    heard = np.sort(items[items != SILENCE])
+    if not heard.size:
+        return 0.0
+    return (1 + int(np.count_nonzero(heard[1:] != heard[:-1]))) / items.size
 
 
 def align_at(candidate: Items, target: Items, offset: int) -> Alignment | None:
@@ -65,7 +82,7 @@ def align_at(candidate: Items, target: Items, offset: int) -> Alignment | None:
         overlap_s=round(ours.size * ITEM_SECONDS, 3),
         bit_error_rate=round(float(wrong.mean()) / 32, 4),
         distinct_share=round(min(_distinct_share(ours), _distinct_share(theirs)), 4),
-        profile=tuple(round(float(rate), 3) for rate in profile),
+        profile=tuple(np.round(profile, 3).tolist()),
     )
 
 
@@ -88,11 +105,12 @@ def align_all(candidate: Items, targets: Sequence[Items], worst: float = 1.0) ->
     sizes = np.array([target.size for target in chosen])
     joined = np.concatenate(chosen)
     pairs, offsets = _peaks(_votes(candidate, joined, sizes), candidate.size, sizes)
+    pairs, offsets = _hopeful(candidate, joined, sizes, pairs, offsets, worst)
     # A trim that is no whole number of items splits its votes between two neighbours, so those are looked at too.
     best = _best(_scores(candidate, joined, sizes, pairs, offsets)[0], pairs, offsets)
     near = np.repeat(np.array(list(best), dtype=np.int64), 3)
     steps = np.repeat(np.array(list(best.values()), dtype=np.int64), 3) + np.tile([-1, 0, 1], len(best))
-    scores, rates = _scores(candidate, joined, sizes, near, steps)
+    scores, rates, _ = _scores(candidate, joined, sizes, near, steps)
     best = _best(np.where(rates <= worst, scores, -math.inf), near, steps)
     for pair, offset in best.items():
         alignment = align_at(candidate, chosen[pair], offset)
@@ -105,63 +123,87 @@ def _votes(candidate: Items, joined: Items, sizes: _Ints) -> _Ints:
 
     Each equal half (16 bits) of two items is a vote, so an item with errors in one half still votes with the other.
     """
-    spans = sizes + candidate.size - 1
-    bases = np.repeat(np.cumsum(spans) - spans - (np.cumsum(sizes) - sizes), sizes)
-    positions = np.arange(joined.size) + bases + candidate.size - 1
-    votes = np.zeros(int(spans.sum()), dtype=np.int64)
-    for shift in (0, 16):
-        ours = ((candidate >> np.uint32(shift)) & np.uint32(0xFFFF)).astype(np.int64)
-        theirs = ((joined >> np.uint32(shift)) & np.uint32(0xFFFF)).astype(np.int64)
-        order = np.argsort(ours, kind="stable")
-        repeats = np.bincount(ours, minlength=65536)
-        first = np.cumsum(repeats) - repeats
-        repeats[repeats > MAX_REPEATS] = 0
-        counts = repeats[theirs]
-        within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-        sources = order[np.repeat(first[theirs], counts) + within]
-        votes += np.bincount(np.repeat(positions, counts) - sources, minlength=votes.size)
-    return votes
+    # Sorted by value, and so grouped, with the place of each in the low bits.
+    keys = (_halves(candidate) << 32) + np.tile(np.arange(candidate.size), 2)
+    keys.sort()
+    halves, sources = keys >> 32, keys & 0xFFFFFFFF
+    first = np.flatnonzero(halves[1:] != halves[:-1])
+    first = np.concatenate([[0], first + 1])
+    repeats = np.diff(first, append=halves.size)
+    usual = repeats <= MAX_REPEATS
+    first, repeats = first[usual], repeats[usual]
+    # Of each half that occurs here, its number counted from 1.
+    numbers = np.zeros(_HALVES, dtype=np.int32)
+    numbers[halves[first]] = np.arange(1, first.size + 1)
+    met = numbers[_halves(joined)]
+    positions = np.flatnonzero(met)
+    met = met[positions] - 1
+    positions %= joined.size
+    ends = np.cumsum(sizes)
+    # A target has this many more places than items.
+    more = candidate.size - 1
+    positions += (np.searchsorted(ends, positions, "right") + 1) * more
+    counts = repeats[met]
+    within = np.arange(int(counts.sum())) + np.repeat(first[met] - (np.cumsum(counts) - counts), counts)
+    return np.bincount(np.repeat(positions, counts) - sources[within], minlength=int(ends[-1]) + sizes.size * more)
+
+
+def _halves(items: Items) -> _Ints:
+    """The low halves of all items, then the high ones, told apart by another bit."""
+    wide = items.astype(np.int64)
+    return np.concatenate([wide & 0xFFFF, (wide >> 16) | 0x10000])
 
 
 def _peaks(votes: _Ints, ours: int, sizes: _Ints) -> tuple[_Ints, _Ints]:
     """(pair, offset) of the places with the most votes, at most `OFFSETS_VERIFIED` of each pair."""
+    spans = sizes + (ours - 1)
+    starts = np.cumsum(spans) - spans
+    weights = 2 * votes
+    weights[1:] += votes[:-1]
+    weights[:-1] += votes[1:]
     # Offsets with less than 10 s of overlap get no say: the first place is offset 1 - ours.
-    margin = _MIN_ITEMS - 1
-    pairs: list[_Ints] = []
-    offsets: list[_Ints] = []
-    start = 0
-    for pair, size in enumerate(sizes.tolist()):
-        end = start + ours + size - 1
-        smooth = votes[start + margin : end - margin].copy()
-        smooth[1:] += votes[start + margin : end - margin - 1]
-        smooth[:-1] += votes[start + margin + 1 : end - margin]
-        # Where one offset stands out, the others need no look.
-        peaks = np.flatnonzero(smooth > max(0, int(smooth.max()) // 3))
-        if peaks.size > OFFSETS_VERIFIED:
-            peaks = peaks[np.argpartition(smooth[peaks], -OFFSETS_VERIFIED)[-OFFSETS_VERIFIED:]]
-        pairs.append(np.full(peaks.size, pair))
-        offsets.append(peaks + margin - (ours - 1))
-        start = end
-    return np.concatenate(pairs), np.concatenate(offsets)
+    margin = np.arange(_MIN_ITEMS - 1)
+    weights[(starts[:, None] + margin).ravel()] = 0
+    weights[((starts + spans - 1)[:, None] - margin).ravel()] = 0
+    # Where one offset stands out, the others need no look.
+    places = np.flatnonzero(weights > np.repeat(np.maximum.reduceat(weights, starts) // 2, spans))
+    pairs = np.searchsorted(starts, places, "right") - 1
+    order = np.lexsort((-weights[places], pairs))
+    places, pairs = places[order], pairs[order]
+    rank = np.arange(pairs.size) - np.searchsorted(pairs, pairs)
+    places, pairs = places[rank < OFFSETS_VERIFIED], pairs[rank < OFFSETS_VERIFIED]
+    return pairs, places - starts[pairs] - (ours - 1)
+
+
+def _hopeful(
+    candidate: Items, joined: Items, sizes: _Ints, pairs: _Ints, offsets: _Ints, worst: float
+) -> tuple[_Ints, _Ints]:
+    """Those whose bit error rate over a sample does not tell that it is above ``worst``."""
+    step = candidate.size // SAMPLED_ITEMS
+    if step < 2 or worst >= CHANCE_BIT_ERROR_RATE:
+        return pairs, offsets
+    _, rates, lengths = _scores(candidate, joined, sizes, pairs, offsets, step)
+    kept = rates <= worst + SAMPLED_SLACK / np.sqrt(np.maximum(lengths, 1))
+    return pairs[kept], offsets[kept]
 
 
 def _scores(
-    candidate: Items, joined: Items, sizes: _Ints, pairs: _Ints, offsets: _Ints
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """How improbable by chance each (pair, offset) is, -inf with less than 10 s of sound on each other; and its
-    bit error rate."""
-    at = np.arange(candidate.size)[None, :] + offsets[:, None]
+    candidate: Items, joined: Items, sizes: _Ints, pairs: _Ints, offsets: _Ints, step: int = 1
+) -> tuple[_Floats, _Floats, _Ints]:
+    """How improbable by chance each (pair, offset) is, -inf with less than 10 s of sound on each other; its bit error
+    rate; and how many items were compared, one in ``step``."""
+    ours = candidate[::step]
+    at = np.arange(0, candidate.size, step) + offsets[:, None]
     inside = (at >= 0) & (at < sizes[pairs][:, None])
-    starts = (np.cumsum(sizes) - sizes)[pairs][:, None]
-    theirs = joined[np.where(inside, at + starts, 0)]
-    heard = inside & ((theirs != SILENCE) | (candidate != SILENCE)[None, :])
-    wrong = np.where(heard, np.bitwise_count(theirs ^ candidate[None, :]), 0).sum(axis=1, dtype=np.int64)
-    length = heard.sum(axis=1)
-    rates = wrong / (32 * np.maximum(length, 1))
-    return np.where(length >= _MIN_ITEMS, (0.5 - rates) * np.sqrt(length), -math.inf), rates
+    theirs = joined[np.where(inside, at + (np.cumsum(sizes) - sizes)[pairs][:, None], 0)]
+    heard = inside & ((theirs != SILENCE) | (ours != SILENCE))
+    wrong = (np.bitwise_count(theirs ^ ours) * heard).sum(axis=1, dtype=np.int64)
+    lengths = np.count_nonzero(heard, axis=1)
+    rates = wrong / (32 * np.maximum(lengths, 1))
+    return np.where(lengths * step >= _MIN_ITEMS, (0.5 - rates) * np.sqrt(lengths), -math.inf), rates, lengths
 
 
-def _best(scores: npt.NDArray[np.float64], pairs: _Ints, offsets: _Ints) -> dict[int, int]:
+def _best(scores: _Floats, pairs: _Ints, offsets: _Ints) -> dict[int, int]:
     """The offset of each pair with the highest score; of equals the lowest."""
     best: dict[int, int] = {}
     for place in np.lexsort((offsets, -scores)).tolist():

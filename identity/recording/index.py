@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,35 +42,37 @@ _ADD = text(
     """
 )
 
-_STATE = """
+_LOAD = """
     SELECT 0 AS kind, epoch AS id, (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint AS transaction,
         NULL::bytea AS data, ARRAY[stale::int::bigint] AS numbers
     FROM recording_index
-"""
-
-_LOAD = f"""
-    {_STATE}
     UNION ALL
     SELECT 1, id, 0, NULL, ARRAY[first_id, offset_bits, bucket_bits, sampling_bits]
     FROM recording_segments WHERE state = 'active'
     UNION ALL
     SELECT 2, fingerprint_id, transaction, terms, NULL FROM recording_terms
-"""  # noqa: S608
+"""
 
+# The buckets come as one value with their sizes: a hundred rows cost more to send and to read than to find.
 # OFFSET 0 keeps the planner from reading the whole table for a hundred rows of it.
-_SEARCH = f"""
-    {_STATE}
+_SEARCH = """
+    SELECT 0 AS kind, epoch AS id, (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint AS transaction,
+        found.data, found.sizes
+    FROM recording_index
+    CROSS JOIN (
+        SELECT string_agg(stored.data, ''::bytea ORDER BY wanted.place) AS data,
+            array_agg(coalesce(octet_length(stored.data), 0) ORDER BY wanted.place) AS sizes
+        FROM unnest(%(segments)s::integer[], %(buckets)s::integer[])
+            WITH ORDINALITY AS wanted (segment_id, bucket, place)
+        LEFT JOIN LATERAL (
+            SELECT data FROM recording_postings AS postings
+            WHERE postings.segment_id = wanted.segment_id AND postings.bucket = wanted.bucket
+            OFFSET 0
+        ) AS stored ON true
+    ) AS found
     UNION ALL
     SELECT 2, fingerprint_id, transaction, terms, NULL FROM recording_terms WHERE transaction >= %(horizon)s
-    UNION ALL
-    SELECT 3, wanted.place, 0, found.data, NULL
-    FROM unnest(%(segments)s::integer[], %(buckets)s::integer[]) WITH ORDINALITY AS wanted (segment_id, bucket, place)
-    CROSS JOIN LATERAL (
-        SELECT data FROM recording_postings AS stored
-        WHERE stored.segment_id = wanted.segment_id AND stored.bucket = wanted.bucket
-        OFFSET 0
-    ) AS found
-"""  # noqa: S608
+"""
 
 
 class RecordingIndexError(RuntimeError):
@@ -95,6 +99,9 @@ class RecordingIndex(Protocol):
         Finds whatever was committed before, and the transaction's own. May name fingerprints that were deleted since:
         the record says which are left.
         """
+
+    def search_terms(self, session: Session, wanted: Terms, limit: int) -> list[tuple[int, int]]:
+        """`search` by terms, the finest sampling or a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +160,7 @@ class SegmentIndex:
         return self.search_terms(session, terms(items, FINEST_SAMPLING_BITS), limit)
 
     def search_terms(self, session: Session, wanted: Terms, limit: int) -> list[tuple[int, int]]:
-        """`search` by terms, the finest sampling or a part of it."""
+        """See `RecordingIndex.search_terms`. Raises StaleIndexError."""
         connection = driver_connection(session)
         remembered = _memory_of(session)
         memory = remembered.memory or _load(connection)
@@ -200,35 +207,35 @@ def _load(connection: psycopg.Connection[Any]) -> _Memory:
 def _search(connection: psycopg.Connection[Any], memory: _Memory, wanted: Terms) -> tuple[Any, _Memory] | None:
     """Ids of recordings, once for each shared term, and what is known now; None: ``memory`` is of another epoch."""
     asked = [wanted[(wanted & sampling_mask(layout.sampling_bits)) == 0] for _, layout in memory.segments]
-    segments, buckets = [], []
+    segments: list[int] = []
+    buckets: list[int] = []
     for (segment_id, layout), part in zip(memory.segments, asked, strict=True):
         segments += [segment_id] * part.size
         buckets += layout.buckets(part).tolist()
-    parameters = {"horizon": memory.horizon, "segments": segments, "buckets": buckets}
-    new, horizon = [], memory.horizon
-    contents: list[bytes] = [b""] * len(segments)
+    parameters = {"horizon": memory.horizon, "segments": _array(segments), "buckets": _array(buckets)}
     with connection.cursor(binary=True) as cursor:
-        for kind, number, transaction, data, _numbers in cursor.execute(_SEARCH, parameters):
-            if kind == 3:
-                contents[number - 1] = data
-            elif kind == 2:
-                new.append((number, transaction, data))
-            elif number != memory.epoch:
-                return None
-            else:
-                horizon = transaction
-    ids, place = [], 0
+        rows = sorted(cursor.execute(_SEARCH, parameters), key=itemgetter(0))
+    if not rows or rows[0][:2] != (0, memory.epoch):
+        return None
+    (_, _, horizon, data, sizes), *new = rows
+    ids, first, place = [memory.delta.matching(wanted)], 0, 0
     for (_, layout), part in zip(memory.segments, asked, strict=True):
-        ids.append(layout.matching(part, contents[place : place + part.size]))
-        place += part.size
-    delta = memory.delta
+        if part.size:
+            each = np.array(sizes[first : first + part.size])
+            end = place + int(each.sum())
+            ids.append(layout.matching(part, (data or b"")[place:end], each))
+            first, place = first + part.size, end
+    if new:
+        ids.append(Delta().with_rows([(number, terms) for _, number, _, terms, _ in new]).matching(wanted))
     if horizon > memory.horizon:
-        delta = delta.with_rows([(number, data) for number, transaction, data in new if transaction < horizon])
-        memory = _Memory(memory.epoch, horizon, memory.segments, delta)
-    ids.append(delta.matching(wanted))
-    rest = [(number, data) for number, transaction, data in new if transaction >= memory.horizon]
-    ids.append(Delta().with_rows(rest).matching(wanted))
+        settled = [(number, terms) for _, number, transaction, terms, _ in new if transaction < horizon]
+        memory = _Memory(memory.epoch, horizon, memory.segments, memory.delta.with_rows(settled))
     return np.concatenate(ids), memory
+
+
+def _array(numbers: Sequence[int]) -> str:
+    """PostgreSQL's text form, which is made and read faster than the driver's binary one."""
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def _most_shared(ids: Any, limit: int) -> list[tuple[int, int]]:

@@ -96,10 +96,11 @@ class Layout:
         terms = (bucket << np.uint64(32 - self.bucket_bits)) | rests
         return (terms << np.uint64(32)) | (keys & np.uint64((1 << self.offset_bits) - 1))
 
-    def matching(self, terms: Terms, rows: Sequence[bytes]) -> Ids:
-        """Ids of the recordings that have these terms, once for each; ``rows``: of each term its bucket's bytes."""
-        keys = np.frombuffer(b"".join(rows), dtype=self.dtype)
-        sizes = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows)) // self.dtype.itemsize
+    def matching(self, terms: Terms, data: bytes, sizes: npt.NDArray[np.int64]) -> Ids:
+        """Ids of the recordings that have these terms, once for each; ``data``: of each term its bucket's bytes, one
+        after another; ``sizes``: how many each has."""
+        keys = np.frombuffer(data, dtype=self.dtype)
+        sizes = sizes // self.dtype.itemsize
         wanted = np.repeat(self._rests(terms).astype(self.dtype), sizes)
         found = keys[(keys >> self.dtype.type(self.offset_bits)) == wanted]
         mask = self.dtype.type((1 << self.offset_bits) - 1)

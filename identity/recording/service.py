@@ -6,8 +6,9 @@ import base64
 import math
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,24 +18,20 @@ from sqlalchemy.orm import Session
 from catalog.models import AudioFingerprint, Candidate, Observation
 from identity.evidence import Alignment, Part, Proposal, Question, Verdict
 from identity.recording.align import Aligned, align, align_all, align_at
-from identity.recording.index import RecordingIndex, SegmentIndex
+from identity.recording.index import RecordingIndex, SegmentIndex, driver_connection
 from identity.recording.items import Items, fingerprint_bytes, items_from_bytes
 from identity.recording.tempo import align_at_any_tempo
+from identity.recording.verifying import look_up, verdict_of
 from identity.thresholds import (
     CHANCE_BIT_ERROR_RATE,
     COMPARED_MEMBERS,
     MIN_DISTINCT_SHARE,
-    MIN_OVERLAP_REVIEW_S,
     MIN_OVERLAP_S,
     REVIEW_BIT_ERROR_RATE,
     SAME_BIT_ERROR_RATE,
     VERIFIED_CANDIDATES,
-    WEAK_BIT_ERROR_RATE,
 )
 from media.types import ITEM_SECONDS
-
-_MOST_HITS = 50 * VERIFIED_CANDIDATES
-_LOADED_AT_ONCE = (2 * VERIFIED_CANDIDATES, 10 * VERIFIED_CANDIDATES, _MOST_HITS)
 
 # Two offsets that differ by a rounding of each of two alignments are the same.
 _OFFSET_SLACK = 2
@@ -78,6 +75,7 @@ class OtherSpeed:
 class _Member:
     """A fingerprint of a version."""
 
+    fingerprint_id: int
     candidate_id: uuid.UUID
     version_id: uuid.UUID
     duration_s: float
@@ -106,23 +104,6 @@ class _Match:
         """With the offset of the recording's own beginning."""
         alignment = self.aligned.alignment
         return replace(alignment, offset_s=round(alignment.offset_s - self.start_s * self.speed, 3))
-
-
-def verdict_of(alignment: Alignment) -> Verdict | None:
-    """What an alignment says by itself; None: nothing.
-
-    Under 20 s of overlap everything counts one step less; few distinct items (held notes, silence) prove nothing.
-    """
-    short = alignment.overlap_s < MIN_OVERLAP_S
-    if alignment.overlap_s < MIN_OVERLAP_REVIEW_S or alignment.distinct_share < MIN_DISTINCT_SHARE:
-        return None
-    if alignment.bit_error_rate <= SAME_BIT_ERROR_RATE:
-        return Verdict.REVIEW if short else Verdict.SAME
-    if alignment.bit_error_rate <= REVIEW_BIT_ERROR_RATE:
-        return Verdict.WEAK if short else Verdict.REVIEW
-    if alignment.bit_error_rate <= WEAK_BIT_ERROR_RATE and not short:
-        return Verdict.WEAK
-    return None
 
 
 def probability_of(parts: tuple[Part, ...]) -> float:
@@ -229,50 +210,25 @@ def disagreement(items: Items, member: Items, ours: Aligned, others: list[Items]
     return worst
 
 
-def _members(session: Session, index: RecordingIndex, items: Items, exclude: uuid.UUID | None) -> list[_Member]:
-    """The best fingerprints of published recordings, best first.
-
-    The index knows pending and deleted ones too, so more of its answers are looked up until enough published ones are
-    among them.
-    """
-    hits = [fingerprint_id for fingerprint_id, _ in index.search(session, items, _MOST_HITS)]
-    chosen: list[int] = []
-    start = 0
-    for end in _LOADED_AT_ONCE:
-        asked = hits[start:end]
-        if not asked:
-            break
-        query = (
-            select(AudioFingerprint.id)
-            .join(Candidate, Candidate.id == AudioFingerprint.candidate_id)
-            .where(AudioFingerprint.id.in_(asked), Candidate.version_id.is_not(None))
-        )
-        if exclude is not None:
-            query = query.where(Candidate.id != exclude)
-        published = set(session.scalars(query))
-        chosen += [hit for hit in asked if hit in published]
-        if len(chosen) >= VERIFIED_CANDIDATES:
-            break
-        start = end
-    by_id = _load(session, chosen[:VERIFIED_CANDIDATES])
-    return [by_id[hit] for hit in chosen[:VERIFIED_CANDIDATES] if hit in by_id]
+_READ = """
+    SELECT stored.id, stored.candidate_id, candidate.version_id, stored.duration_s, stored.items
+    FROM unnest(%s::bigint[]) WITH ORDINALITY AS wanted (id, place)
+    JOIN audio_fingerprints AS stored USING (id)
+    JOIN candidates AS candidate ON candidate.id = stored.candidate_id
+    WHERE candidate.version_id IS NOT NULL AND candidate.id IS DISTINCT FROM %s
+    ORDER BY wanted.place LIMIT %s
+"""
 
 
-def _load(session: Session, fingerprint_ids: list[int]) -> dict[int, _Member]:
-    rows = session.execute(
-        select(
-            AudioFingerprint.id,
-            AudioFingerprint.candidate_id,
-            Candidate.version_id,
-            AudioFingerprint.duration_s,
-            AudioFingerprint.items,
-        )
-        .join(Candidate, Candidate.id == AudioFingerprint.candidate_id)
-        .where(AudioFingerprint.id.in_(fingerprint_ids), Candidate.version_id.is_not(None))
-    )
-    return {
-        row.id: _Member(row.candidate_id, row.version_id, row.duration_s, items_from_bytes(row.items)) for row in rows
-    }
+def _read(session: Session, exclude: uuid.UUID | None, fingerprint_ids: Sequence[int], most: int) -> list[_Member]:
+    """The first so many of published recordings."""
+    session.flush()  # as the session does by itself before its own queries
+    with driver_connection(session).cursor(binary=True) as cursor:
+        rows = cursor.execute(_READ, (list(fingerprint_ids), exclude, most)).fetchall()
+    return [
+        _Member(fingerprint_id, candidate_id, version_id, duration_s, items_from_bytes(data))
+        for fingerprint_id, candidate_id, version_id, duration_s, data in rows
+    ]
 
 
 def _others(session: Session, version_id: uuid.UUID, known: set[uuid.UUID]) -> list[Items]:
@@ -325,12 +281,9 @@ def _matches(
     session: Session, index: RecordingIndex, items: Items, exclude: uuid.UUID | None
 ) -> tuple[list[_Member], list[_Match]]:
     """The best members, and those of them that the recording resembles as it is."""
-    members = _members(session, index, items, exclude)
-    found = align_all(items, [member.items for member in members], WEAK_BIT_ERROR_RATE)
-    return members, [
-        _Match(member, items, aligned)
-        for member, aligned in zip(members, found, strict=True)
-        if aligned and verdict_of(aligned.alignment)
+    compared = look_up(session, index, items, partial(_read, session, exclude))
+    return [member for member, _ in compared], [
+        _Match(member, items, aligned) for member, aligned in compared if aligned and verdict_of(aligned.alignment)
     ]
 
 
@@ -407,17 +360,18 @@ def waiting_copies(
     """Candidates in review that are the same recording without a doubt: no version stands for them yet."""
     if session.scalar(select(Candidate.id).where(Candidate.state == "in_review").limit(1)) is None:
         return []
-    hits = [found for found, _ in (index or SegmentIndex()).search(session, items, _LOADED_AT_ONCE[0])]
+    hits = [found for found, _ in (index or SegmentIndex()).search(session, items, 2 * VERIFIED_CANDIDATES)]
     rows = session.execute(
         select(Candidate.id, AudioFingerprint.items)
         .join(AudioFingerprint, AudioFingerprint.candidate_id == Candidate.id)
         .where(AudioFingerprint.id.in_(hits), Candidate.state == "in_review", Candidate.id != exclude_candidate)
         .order_by(Candidate.id)
-    )
+    ).all()
+    found = align_all(items, [items_from_bytes(data) for _, data in rows], SAME_BIT_ERROR_RATE)
     return [
         candidate_id
-        for candidate_id, data in rows
-        if (aligned := align(items, items_from_bytes(data))) and verdict_of(aligned.alignment) is Verdict.SAME
+        for (candidate_id, _), aligned in zip(rows, found, strict=True)
+        if aligned and verdict_of(aligned.alignment) is Verdict.SAME
     ]
 
 

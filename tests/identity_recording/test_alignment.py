@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from identity.evidence import Verdict
 from identity.recording.align import align, align_all
 from identity.recording.items import SILENCE, Items, fingerprint_bytes, items_from_bytes
-from identity.recording.service import disagreement, verdict_of
+from identity.recording.service import disagreement
 from identity.recording.terms import mix32, terms
+from identity.recording.verifying import verdict_of
 from media.types import ITEM_SECONDS
 from tests.media.synth import ffmpeg
 

@@ -104,7 +104,8 @@ def test_what_is_packed_comes_out(
     assert [bucket for bucket, _ in rows] == sorted({bucket for bucket, _ in rows})
     by_bucket = dict(rows)
     wanted = np.unique(found_terms[::2])
-    ids = layout.matching(wanted, [by_bucket.get(bucket, b"") for bucket in layout.buckets(wanted).tolist()])
+    data = [by_bucket.get(bucket, b"") for bucket in layout.buckets(wanted).tolist()]
+    ids = layout.matching(wanted, b"".join(data), np.array([len(each) for each in data]))
     chosen = np.isin((postings >> np.uint64(32)).astype(np.uint32), wanted)
     expected = (postings[chosen] & np.uint64(2**32 - 1)).astype(np.int64) + first_id
     assert sorted(ids.tolist()) == sorted(expected.tolist())

@@ -91,6 +91,26 @@ def align(candidate: Items, target: Items) -> Aligned | None:
     return align_all(candidate, [target])[0]
 
 
+def align_alike(candidate: Items, target: Items) -> Aligned | None:
+    """`align` of recordings that share whole items: three times as fast. None where they share none, or where 10 s do
+    not lie on each other at the offset that most of those vote for."""
+    if min(candidate.size, target.size) < _MIN_ITEMS:
+        return None
+    order = np.argsort(candidate)
+    ours = candidate[order]
+    places = np.searchsorted(ours, target)
+    places[places == ours.size] = 0
+    shared = np.flatnonzero((ours[places] == target) & (target != SILENCE))
+    if not shared.size:
+        return None
+    votes = np.bincount(shared - order[places[shared]] + candidate.size)
+    steps = int(votes.argmax()) - candidate.size + np.array([-1, 0, 1])
+    scores, _, _ = _scores(candidate, target, np.array([target.size]), np.zeros(3, dtype=np.int64), steps)
+    offset = int(steps[scores.argmax()])
+    alignment = align_at(candidate, target, offset)
+    return Aligned(offset, alignment) if alignment else None
+
+
 def align_all(candidate: Items, targets: Sequence[Items], worst: float = 1.0) -> list[Aligned | None]:
     """`align` with each of several recordings, in one go; None also where the bit error rate is above ``worst``.
 

@@ -37,7 +37,9 @@ _SILENT_TERM = mix32(np.array([SILENCE]))[0]
 def terms(items: Items, sampling_bits: int) -> Terms:
     """Sorted distinct terms: about one item in ``2 ** sampling_bits``, silence dropped."""
     mixed = mix32(np.asarray(items, dtype=np.uint32))
-    return np.unique(mixed[((mixed & sampling_mask(sampling_bits)) == 0) & (mixed != _SILENT_TERM)])
+    found = np.sort(mixed[((mixed & sampling_mask(sampling_bits)) == 0) & (mixed != _SILENT_TERM)])
+    distinct: Terms = found[np.diff(found, prepend=~found[:1]) != 0]
+    return distinct
 
 
 def sampling_mask(sampling_bits: int) -> np.uint32:

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy.orm import Session
 
 from identity.evidence import Alignment, Verdict
-from identity.recording.align import Aligned, align_all
+from identity.recording.align import Aligned, align_alike, align_all
 from identity.recording.index import RecordingIndex
 from identity.recording.items import Items
 from identity.recording.terms import FINEST_SAMPLING_BITS, Terms, sampling_mask, terms
@@ -80,12 +80,15 @@ def verdict_of(alignment: Alignment) -> Verdict | None:
 
 
 def few_of(found: Terms) -> Terms:
-    """A part of the terms that is chosen by content as they all are: `FEW_TERMS` and some more, or all."""
-    for bits in range(_COARSEST_SAMPLING_BITS, FINEST_SAMPLING_BITS + 1, -1):
-        part: Terms = found[(found & sampling_mask(bits)) == 0]
-        if part.size >= FEW_TERMS:
-            return part
-    return found
+    """A part of the terms that is chosen by content as they all are: `FEW_TERMS` and up to twice as many or some more;
+    or all."""
+    fewest = found
+    for bits in range(FINEST_SAMPLING_BITS + 2, _COARSEST_SAMPLING_BITS + 1):
+        part: Terms = fewest[(fewest & sampling_mask(bits)) == 0]
+        if part.size < FEW_TERMS:
+            break
+        fewest = part
+    return fewest
 
 
 def look_up(session: Session, index: RecordingIndex, items: Items, read: Read[T]) -> Compared[T]:
@@ -102,26 +105,35 @@ def verified(items: Items, searches: Iterable[Callable[[], Hits]], read: Read[T]
     """`look_up` with any searches, each of which finds more than the one before; at most `VERIFIED_CANDIDATES`."""
     compared: dict[int, tuple[T, Aligned | None]] = {}
 
-    def compare(ids: Sequence[int]) -> None:
-        """Those that are not compared yet."""
+    def compare(ids: Sequence[int], *, alike: bool) -> None:
+        """Those that are not compared yet; ``alike``: they share more than strangers do."""
         new = [each for each in ids if each not in compared]
         most = VERIFIED_CANDIDATES - len(compared)
         if new and most > 0:
             targets = read(new, most)
-            found = align_all(items, [target.items for target in targets], WEAK_BIT_ERROR_RATE)
-            for target, aligned in zip(targets, found, strict=True):
+            for target, aligned in zip(targets, _aligned(items, targets, alike=alike), strict=True):
                 compared[target.fingerprint_id] = (target, aligned)
 
     hits: Hits = ()
     for search in searches:
         hits = search()
-        compare([found for found, shared in hits[:VERIFIED_CANDIDATES] if shared > SHARED_BY_CHANCE])
+        compare([found for found, shared in hits[:VERIFIED_CANDIDATES] if shared > SHARED_BY_CHANCE], alike=True)
         if any(aligned and _is_sure(aligned.alignment) for _, aligned in compared.values()):
             return list(compared.values())
     for start, end in zip((0, *_READ_AT_ONCE), _READ_AT_ONCE, strict=False):
-        compare([found for found, _ in hits[start:end]])
+        compare([found for found, _ in hits[start:end]], alike=False)
     ranks = {found: rank for rank, (found, _) in enumerate(hits)}
     return sorted(compared.values(), key=lambda pair: ranks.get(pair[0].fingerprint_id, len(ranks)))
+
+
+def _aligned(items: Items, targets: Sequence[Target], *, alike: bool) -> list[Aligned | None]:
+    """`align_all`, but what is alike enough to be sure is found the short way."""
+    result = [align_alike(items, target.items) if alike else None for target in targets]
+    others = [place for place, found in enumerate(result) if not (found and _is_sure(found.alignment))]
+    found = align_all(items, [targets[place].items for place in others], WEAK_BIT_ERROR_RATE)
+    for place, aligned in zip(others, found, strict=True):
+        result[place] = aligned
+    return result
 
 
 def _is_sure(alignment: Alignment) -> bool:

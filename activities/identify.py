@@ -17,6 +17,7 @@ from temporalio import activity
 from activities import messages as m
 from activities.fetching import Fetched, Sound, fetch, listen
 from activities.heartbeats import with_heartbeats
+from activities.listening import like_melodies, listen_closer
 from activities.resources import Resources
 from adapters.contract import AudioPolicy, Page, PageRequest, RecordingItem, SourceQuery, get_adapter, recognise
 from catalog.models import Candidate, Song, Version, VersionCredit
@@ -24,6 +25,7 @@ from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.ports import Claim, NotNow
 from crawlers.single import items_of_page
 from identity.evidence import Proposal
+from identity.recording.closer import Closer
 from identity.subject import subject_from_item
 from media.types import AudioError, AudioFeatures
 from moderation.settlement import ask
@@ -43,6 +45,9 @@ class Thing:
     features: AudioFeatures | None = None
     note: str = ""
     source: str = ""
+    closer: Closer | None = None
+    candidate_id: uuid.UUID | None = None
+    """The candidate that is this very source."""
 
 
 @dataclass(slots=True)
@@ -51,7 +56,8 @@ class Answer:
 
     Attributes:
         item: as its source describes it.
-        audio: what was heard, None where nothing was; ``note`` says why.
+        audio: what was heard, None where nothing was; ``note`` says why. Its ``content`` says that it is ``speech`` or
+            a ``tone`` and no music, and why; None for music.
         known: the version that has this very source already.
         proposals: best first, recordings before songs; with titles of what they point to.
     """
@@ -104,7 +110,7 @@ async def identify_file(resources: Resources, path: Path, *, name: str = "") -> 
     request = PageRequest(path.as_uri(), "file", 0, {"key": name or path.name})
     found = list(get_adapter("folder").parse(Page(path.as_uri(), request, path=path), SourceQuery("folder")))
     item = next(each for each in found if isinstance(each, RecordingItem))
-    return await asyncio.to_thread(_compare, resources, [Thing(item, features)])
+    return await _answers(resources, [Thing(item, features)])
 
 
 async def identify_url(resources: Resources, url: str, *, allow_private: tuple[str, ...] = ()) -> list[Answer]:
@@ -145,7 +151,7 @@ async def identify_url(resources: Resources, url: str, *, allow_private: tuple[s
         else:
             await _hear(resources, thing, allow_private)
         things.append(thing)
-    return await asyncio.to_thread(_compare, resources, things)
+    return await _answers(resources, things)
 
 
 async def _hear(resources: Resources, thing: Thing, allow_private: tuple[str, ...]) -> None:
@@ -170,6 +176,24 @@ async def _listen(
         return await asyncio.to_thread(listen, fetched, resources.max_audio_seconds)
 
 
+async def _answers(resources: Resources, things: list[Thing]) -> list[Answer]:
+    """Each is listened to as closely as a candidate would be, and compared."""
+    for thing in things:
+        thing.candidate_id = await asyncio.to_thread(_candidate, resources, thing)
+        if thing.features is not None:
+            async with resources.analysis:
+                melodies = await like_melodies(resources, thing.features, exclude=thing.candidate_id)
+            thing.closer = await listen_closer(resources, thing.features, melodies, exclude=thing.candidate_id)
+    return await asyncio.to_thread(_compare, resources, things)
+
+
+def _candidate(resources: Resources, thing: Thing) -> uuid.UUID | None:
+    with resources.database.transaction() as session:
+        return session.scalar(
+            select(Candidate.id).where(Candidate.source == thing.source, Candidate.source_key == thing.item.source_key)
+        )
+
+
 def _compare(resources: Resources, things: list[Thing]) -> list[Answer]:
     with resources.database.transaction() as session:
         return [_answer(session, thing) for thing in things]
@@ -179,25 +203,23 @@ def _answer(session: Session, thing: Thing) -> Answer:
     item = thing.item.to_json()
     if thing.features is not None:
         item["duration_s"] = thing.features.info.duration_s
-    known = session.execute(
-        select(Candidate.id, Candidate.version_id).where(
-            Candidate.source == thing.source, Candidate.source_key == thing.item.source_key
-        )
-    ).first()
+    candidate = session.get(Candidate, thing.candidate_id) if thing.candidate_id else None
+    known = candidate.version_id if candidate is not None else None
     heard = thing.features
     proposals = ask(
         session,
         subject_from_item(item),
         heard.fingerprint if heard else None,
         heard.info.duration_s if heard else None,
-        exclude_candidate=known[0] if known else None,
+        exclude_candidate=thing.candidate_id,
+        closer=thing.closer,
     )[:MAX_PROPOSALS]
-    titles = _titles(session, proposals, known[1] if known else None)
+    titles = _titles(session, proposals, known)
     return Answer(
         item,
-        {**asdict(heard.info), "items": len(heard.fingerprint)} if heard else None,
+        _heard(heard) if heard else None,
         thing.note,
-        titles.get(known[1]) if known else None,
+        titles.get(known) if known else None,
         [
             {
                 "question": proposal.question.value,
@@ -210,6 +232,11 @@ def _answer(session: Session, thing: Thing) -> Answer:
             for proposal in proposals
         ],
     )
+
+
+def _heard(features: AudioFeatures) -> dict[str, Any]:
+    content = asdict(features.content) if features.content is not None else None
+    return {**asdict(features.info), "items": len(features.fingerprint), "content": content}
 
 
 def _titles(session: Session, proposals: list[Proposal], known: uuid.UUID | None) -> dict[Any, dict[str, Any]]:

@@ -24,7 +24,7 @@ from activities import messages as m
 from activities.enrichment import enrich
 from activities.fetching import Sound, fetch, listen
 from activities.heartbeats import with_heartbeats
-from activities.listening import listen_again
+from activities.listening import like_melodies, listen_closer
 from activities.politeness import budget_limits
 from activities.resources import Resources
 from catalog.campaigns.holds import HELD
@@ -32,9 +32,10 @@ from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, 
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.ports import Claim, NotNow
 from identity.melody import service as melody
+from identity.recording import closer as closer_look
+from identity.recording.closer import Closer
 from identity.recording.index import SegmentIndex
 from identity.recording.items import fingerprint_bytes
-from identity.recording.service import SPEED_OBSERVATION, OtherSpeed
 from media.types import AudioError, AudioFeatures
 from moderation import settlement
 from moderation.settlement import Settled, set_state
@@ -148,17 +149,16 @@ class IngestActivities:
             path = fetched.path
             async with self._resources.analysis:
                 features = await asyncio.to_thread(listen, fetched, self._resources.max_audio_seconds)
-                melodies = await asyncio.to_thread(self._like_melodies, candidate_id, features)
+                # Here, on a core of the media queue, and not in the settlement, which holds the identity lock.
+                melodies = await like_melodies(self._resources, features, exclude=candidate_id)
             sha256 = await asyncio.to_thread(_sha256, path)
             key = None
             if audio.policy == "store":
                 key = f"audio/{sha256[:2]}/{sha256}"
                 await asyncio.to_thread(self._store, key, path, features)
-            other = None
-            if melodies.may_be_altered:
-                other = await listen_again(self._resources, candidate_id, features)
+            closer = await listen_closer(self._resources, features, melodies, exclude=candidate_id)
             features = replace(features, pcm=b"")
-            await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key, melodies.matches, other)
+            await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key, melodies.matches, closer)
         # Outside: the download is not held while a service is waited for.
         await enrich(self._resources, candidate_id, features)
 
@@ -179,13 +179,6 @@ class IngestActivities:
             )
         self._resources.objects.put_file(key, path, _content_type(features.info.container))
 
-    def _like_melodies(self, candidate_id: uuid.UUID, features: AudioFeatures) -> melody.Found:
-        """Here, on a core of the media queue, and not in the settlement, which holds the identity lock."""
-        if features.chroma is None:
-            return melody.Found()
-        with self._database.transaction() as session:
-            return melody.find(session, features.chroma.frames, exclude=candidate_id)
-
     def _record_audio(
         self,
         candidate_id: uuid.UUID,
@@ -193,7 +186,7 @@ class IngestActivities:
         sha256: str,
         key: str | None,
         melodies: Sequence[melody.Match],
-        other: OtherSpeed | None,
+        closer: Closer,
     ) -> None:
         with self._database.transaction() as session:
             candidate = session.get_one(Candidate, candidate_id, with_for_update=True)
@@ -216,6 +209,7 @@ class IngestActivities:
                 candidate_id=candidate_id,
                 duration_s=features.info.duration_s,
                 items=fingerprint_bytes(features.fingerprint),
+                timbre=None if closer.timbre is None else closer.timbre.tobytes(),
             )
             session.add(fingerprint)
             session.flush()
@@ -227,8 +221,7 @@ class IngestActivities:
                 session.add(Observation(candidate_id=candidate_id, kind="content", data=asdict(features.content)))
             if features.chroma is not None:
                 melody.record(session, candidate_id, features.chroma, melodies)
-            if other is not None:
-                session.add(Observation(candidate_id=candidate_id, kind=SPEED_OBSERVATION, data=other.to_json()))
+            closer_look.record(session, candidate_id, closer)
 
     def _fetch_failed(self, candidate_id: uuid.UUID, error: FetchError) -> m.MediaResult:
         """The failure's class decides: ask again later (Temporal keeps the time), or the end."""

@@ -13,6 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from media.timbre import BANDS, band_matrix, timbre_frames
 from media.types import FRAME_SECONDS, PCM_RATE, Chroma
 
 WINDOW = 4096
@@ -36,7 +37,7 @@ _QUIET = 1e-3
 
 def chroma(samples: npt.NDArray[np.int16]) -> Chroma:
     """The chroma of mono samples at 11,025 Hz; no frames where there is less than a window of them."""
-    times, pitches, weights = _peaks(samples)
+    times, pitches, weights, levels = _peaks(samples)
     count = max(0, (samples.size - WINDOW) // _HOP + 1) // _STEPS
     high = pitches > 12 * math.log2(_TUNED_ABOVE_HZ / 440)
     # The circular mean: 0.49 above and 0.49 below are neighbours.
@@ -54,25 +55,30 @@ def chroma(samples: npt.NDArray[np.int16]) -> Chroma:
     sums = np.bincount(places, weights, minlength=12 * count)[: 12 * count].reshape(count, 12).astype(np.float64)
     strongest = sums.max(axis=1, keepdims=True, initial=0)
     scaled = np.divide(255 * sums, strongest, out=np.zeros_like(sums), where=strongest > 0)
-    return Chroma(np.rint(scaled).astype(np.uint8), round(tuning, 4), round(concentration, 4))
+    frames = np.rint(scaled).astype(np.uint8)
+    return Chroma(frames, round(tuning, 4), round(concentration, 4), timbre_frames(levels, _STEPS))
 
 
 def _peaks(
     samples: npt.NDArray[np.int16],
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Of all spectral peaks: number of the transform, pitch in semitones above 440 Hz, weight."""
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    """Of all spectral peaks: number of the transform, pitch in semitones above 440 Hz, weight; and of all transforms:
+    the mean magnitude in the bands of the timbre."""
     if samples.size < WINDOW:
-        return np.zeros(0, np.intp), np.zeros(0), np.zeros(0)
+        return np.zeros(0, np.intp), np.zeros(0), np.zeros(0), np.zeros((0, BANDS), np.float32)
     window = np.hanning(WINDOW).astype(np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::_HOP]
     bins = np.arange(_FIRST, _LAST)
+    bands = band_matrix(WINDOW)
     # Half an octave around each bin, and eight bins at least.
     below = np.minimum(np.floor(bins / 2**0.25).astype(np.intp), bins - 8)
     above = np.maximum(np.ceil(bins * 2**0.25).astype(np.intp), bins + 8)
-    times, pitches, weights = [], [], []
+    times, pitches, weights, levels = [], [], [], []
     for start in range(0, len(windows), _BLOCK):
         block = windows[start : start + _BLOCK].astype(np.float32) * window
-        magnitude = np.abs(np.fft.rfft(block, axis=1))[:, : above[-1] + 2] + np.float32(1e-6)
+        heard = np.abs(np.fft.rfft(block, axis=1)).astype(np.float32, copy=False)
+        levels.append(heard[:, : len(bands)] @ bands)
+        magnitude = heard[:, : above[-1] + 2] + np.float32(1e-6)
         part = magnitude[:, _FIRST:_LAST]
         left, right = magnitude[:, _FIRST - 1 : _LAST - 1], magnitude[:, _FIRST + 1 : _LAST + 1]
         loud = part > np.maximum(_QUIET * part.max(axis=1, keepdims=True), 50.0)
@@ -85,4 +91,4 @@ def _peaks(
         times.append(when + start)
         pitches.append(12 * np.log2(hertz / 440))
         weights.append(np.log1p(part[when, where] / around))
-    return np.concatenate(times), np.concatenate(pitches), np.concatenate(weights)
+    return np.concatenate(times), np.concatenate(pitches), np.concatenate(weights), np.concatenate(levels)

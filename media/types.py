@@ -33,7 +33,7 @@ FRAME_SECONDS = 5512 / PCM_RATE
 """Seconds of a frame of chroma: half a second, in whole samples."""
 
 Frames = npt.NDArray[np.uint8]
-"""Of a chroma: (time, 12), C first."""
+"""Of a chroma: (time, 12), C first; of a timbre: (time, 16), lowest band first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,9 @@ class Chroma:
     concentration: float = 0.0
     """How closely the pitches keep to that tuning's semitones: 0 (anywhere) to 1."""
 
+    timbre: Frames = field(default_factory=lambda: np.zeros((0, 16), np.uint8), repr=False)
+    """Of the same transforms: (time, 16), see `media.timbre`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -55,6 +58,11 @@ class Content:
 
     kind: str
     sentence: str
+
+
+def content_words(kind: str, sentence: str) -> str:
+    """A `Content` for people: "speech, not music: …"."""
+    return f"{kind}, not music: {sentence}"
 
 
 @dataclass(frozen=True, slots=True)

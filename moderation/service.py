@@ -14,8 +14,9 @@ from typing import Any, Literal
 from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from catalog.models import Candidate, Decision, MatchProposal, ReviewCase, Song, Version, VersionCredit
+from catalog.models import Candidate, Decision, MatchProposal, Observation, ReviewCase, Song, Version, VersionCredit
 from catalog.publishing import UnknownTargetError, survivor
+from media.types import content_words
 from moderation.errors import BadCursorError, BadDecisionError, CaseChangedError, CaseClosedError, CaseNotFoundError
 
 Action = Literal["approve", "reject", "retarget"]
@@ -56,6 +57,8 @@ class CaseView:
     url: str
     item: dict[str, Any]
     duration_s: float | None
+    content: str = ""
+    """What it seems to be instead of music, in words."""
     proposals: list[ProposalView] = field(default_factory=list)
     decision: dict[str, Any] | None = None
 
@@ -178,6 +181,14 @@ def _views(session: Session, rows: Sequence[tuple[ReviewCase, Candidate]]) -> li
         decision.case_id: decision
         for decision in session.scalars(select(Decision).where(Decision.case_id.in_([case.id for case, _ in rows])))
     }
+    contents = {
+        candidate_id: content_words(data["kind"], data["sentence"])
+        for candidate_id, data in session.execute(
+            select(Observation.candidate_id, Observation.data)
+            .where(Observation.candidate_id.in_(candidate_ids), Observation.kind == "content")
+            .order_by(Observation.id)
+        )
+    }
     every = [proposal for found in proposals.values() for proposal in found]
     version_ids = {p.version_id for p in every} | {_id(case.suggestion, "version_id") for case, _ in rows}
     song_ids = {p.song_id for p in every} | {_id(case.suggestion, "song_id") for case, _ in rows}
@@ -202,6 +213,7 @@ def _views(session: Session, rows: Sequence[tuple[ReviewCase, Candidate]]) -> li
             url=candidate.url,
             item=candidate.item,
             duration_s=candidate.duration_s,
+            content=contents.get(candidate.id, ""),
             proposals=[
                 ProposalView(
                     question=p.question,

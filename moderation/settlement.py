@@ -34,6 +34,7 @@ from identity.evidence import Proposal, Question
 from identity.melody import service as melody
 from identity.names import fold, title_key
 from identity.recording import service as recording
+from identity.recording.closer import Closer
 from identity.recording.items import Items, items_from_bytes
 from identity.recording.second_look import second_look
 from identity.subject import Name, Subject, subject_from_item
@@ -262,11 +263,15 @@ def ask(
     duration_s: float | None,
     *,
     exclude_candidate: uuid.UUID | None = None,
+    closer: Closer | None = None,
 ) -> list[Proposal]:
-    """Both identity questions about anything. ``items``: its fingerprint, None where it was not heard."""
+    """Both identity questions about anything. ``items``: its fingerprint, None where it was not heard.
+
+    ``closer``: what else was heard; None: what is recorded of ``exclude_candidate``.
+    """
     result: list[Proposal] = []
     if items is not None:
-        alike = recording.propose(session, items, duration_s or 0.0, exclude_candidate=exclude_candidate)
+        alike = recording.propose(session, items, duration_s or 0.0, exclude_candidate=exclude_candidate, closer=closer)
         result += second_look(session, alike, subject.kind)
     found = {proposal.version_id for proposal in result}
     for proposal in song.recordings_with_same_metadata(session, subject):

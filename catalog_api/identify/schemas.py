@@ -64,7 +64,7 @@ class Known(BaseModel):
 
 _ANSWER: dict[str, Any] = {
     "item": {"source_key": "kalinka.mp3", "title": "Калинка", "duration_s": 185.0},
-    "audio": {"duration_s": 185.0, "codec": "mp3", "sample_rate": 44100, "channels": 2, "items": 948},
+    "audio": {"duration_s": 185.0, "codec": "mp3", "sample_rate": 44100, "channels": 2, "items": 948, "content": None},
     "note": "",
     "known": None,
     "proposals": [_FOUND],
@@ -77,7 +77,10 @@ class Answer(BaseModel):
     model_config = example(_ANSWER)
 
     item: dict[str, Any] = Field(description="As its page or its tags describe it.")
-    audio: dict[str, Any] | None = Field(description="What was heard; null where nothing was.")
+    audio: dict[str, Any] | None = Field(
+        description="What was heard; null where nothing was. Its `content` has `kind` (`speech`, `tone`) and "
+        "`sentence` where it seems not to be music, else it is null."
+    )
     note: str = Field(description="Why nothing was heard.")
     known: Known | None = Field(description="Set where the catalog has this very source.")
     proposals: list[FoundIdentity] = Field(description="Best first; recordings before songs.")

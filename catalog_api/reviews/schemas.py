@@ -40,6 +40,7 @@ CASE_EXAMPLE: dict[str, Any] = {
     "url": "https://archive.example/katyusha-1939",
     "item": {"source_key": "katyusha-1939", "title": "Katyusha (1939)"},
     "duration_s": 164.0,
+    "content": "",
     "proposals": [_PROPOSAL],
     "decision": None,
 }
@@ -82,6 +83,7 @@ class Case(BaseModel):
     url: str
     item: dict[str, Any]
     duration_s: float | None = Field(description="Seconds.")
+    content: str = Field(description="What it seems to be instead of music (speech, a tone) and why; empty for music.")
     proposals: list[Proposal]
     decision: dict[str, Any] | None
 

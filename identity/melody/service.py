@@ -118,10 +118,12 @@ class Found:
     """``matches``: recordings that follow the same melody, best first.
 
     ``likeness``: of the nearest recording, whether or not it is among them (cosine); None: ours has no melody.
+    ``near``: recordings that are as like ours as a damaged copy of them would be, nearest first.
     """
 
     matches: Sequence[Match] = ()
     likeness: float | None = None
+    near: tuple[uuid.UUID, ...] = ()
 
     @property
     def may_be_altered(self) -> bool:
@@ -147,7 +149,8 @@ def find(session: Session, frames: Frames, *, exclude: uuid.UUID | None = None) 
     )
     theirs = {candidate_id: frames_of(data) for candidate_id, data in rows}
     pairs = [(near, theirs[near.candidate_id]) for near in shortlist if near.candidate_id in theirs]
-    return Found(compare(frames, pairs), likeness)
+    alike = tuple(near.candidate_id for near in near_ones[:COMPARED] if near.likeness >= ALTERED_LIKENESS)
+    return Found(compare(frames, pairs), likeness, alike)
 
 
 def compare(frames: Frames, shortlist: Sequence[tuple[Near, Frames]]) -> list[Match]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import uuid
 from collections import defaultdict
@@ -15,60 +14,39 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog.models import AudioFingerprint, Candidate, Observation
+from catalog.models import AudioFingerprint, Candidate
 from identity.evidence import Alignment, Part, Proposal, Question, Verdict
 from identity.recording.align import Aligned, align, align_all, align_at
+from identity.recording.closer import Closer, OtherSpeed, recall
 from identity.recording.index import RecordingIndex, SegmentIndex, driver_connection
-from identity.recording.items import Items, fingerprint_bytes, items_from_bytes
+from identity.recording.items import Items, items_from_bytes
 from identity.recording.tempo import align_at_any_tempo
+from identity.recording.timbre import Likeness, likeness, second_verdict, timbre_from_bytes
 from identity.recording.verifying import look_up, verdict_of
 from identity.thresholds import (
     CHANCE_BIT_ERROR_RATE,
+    CLEAR_BIT_ERROR_RATE,
     COMPARED_MEMBERS,
+    DAMAGED_BIT_ERROR_RATE,
+    DAMAGED_TIMBRE,
     MIN_DISTINCT_SHARE,
     MIN_OVERLAP_S,
     REVIEW_BIT_ERROR_RATE,
     SAME_BIT_ERROR_RATE,
+    SAME_TIMBRE,
     VERIFIED_CANDIDATES,
 )
-from media.types import ITEM_SECONDS
+from media.types import ITEM_SECONDS, Frames
 
 # Two offsets that differ by a rounding of each of two alignments are the same.
 _OFFSET_SLACK = 2
 
-
-SPEED_OBSERVATION = "speed"
-"""Kind of the `Observation` that keeps a candidate's fingerprint at the speed at which it resembles a recording."""
 
 _TIER_MEMBERS = 3
 """Of a recording that was missed, so many of the index's best are tried at other tempi (4 ms each)."""
 
 _TIER_SHARED_ITEMS = 6
 """Less in common is chance: at one of twelve speeds something is always shared with somebody."""
-
-
-@dataclass(frozen=True, slots=True)
-class OtherSpeed:
-    """The fingerprint of a recording with a change of speed undone.
-
-    Attributes:
-        speed: how many times as fast as the original it plays, in tempo and pitch.
-        start_s: where in the recording, in seconds, the fingerprint begins.
-    """
-
-    speed: float
-    items: Items
-    start_s: float
-
-    def to_json(self) -> dict[str, Any]:
-        """For `Observation.data`: about 2 kB."""
-        data = base64.b64encode(fingerprint_bytes(self.items)).decode()
-        return {"speed": self.speed, "start_s": self.start_s, "items": data}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> OtherSpeed:
-        """Inverse of `to_json`."""
-        return cls(data["speed"], items_from_bytes(base64.b64decode(data["items"])), data["start_s"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +70,12 @@ class _Match:
     speed: float = 1.0
     tempo: float = 1.0
     start_s: float = 0.0
+    sounds: Likeness | None = None
 
     @property
     def verdict(self) -> Verdict | None:
-        """What the alignment says; a stretched recording is never the same without a person's ear."""
-        verdict = verdict_of(self.aligned.alignment)
+        """What alignment and timbre say; a stretched recording is never the same without a person's ear."""
+        verdict = second_verdict(verdict_of(self.aligned.alignment), self.aligned.alignment, self.sounds)
         return Verdict.REVIEW if verdict is Verdict.SAME and self.tempo != 1 else verdict
 
     @property
@@ -116,13 +95,16 @@ def probability_of(parts: tuple[Part, ...]) -> float:
     return round(1 / (1 + math.exp((distance - middle) / 0.06)), 4)
 
 
-def _parts(alignment: Alignment, ours_s: float, theirs_s: float, worst: float | None) -> tuple[Part, ...]:
+def _parts(match: _Match, duration_s: float, worst: float | None) -> tuple[Part, ...]:
+    alignment, sounds = match.alignment, match.sounds
+    ours_s, theirs_s = duration_s * match.speed * match.tempo, match.member.duration_s
     longest = max(ours_s, theirs_s, 0.001)
     parts = [
         Part(
             "bit_error_rate",
             round(min(1.0, alignment.bit_error_rate / CHANCE_BIT_ERROR_RATE), 4),
-            1.0,
+            # What was heard besides has its own say.
+            1.0 if sounds is None else 0.6,
             f"{alignment.bit_error_rate:.1%} of the bits differ (unrelated recordings: about half)",
         ),
         Part(
@@ -145,6 +127,9 @@ def _parts(alignment: Alignment, ours_s: float, theirs_s: float, worst: float | 
             f"{ours_s:.1f} s against {theirs_s:.1f} s",
         ),
     ]
+    if sounds is not None:
+        words = f"timbre {sounds.balance:.2f} alike (1: the same mix, 0: strangers)"
+        parts.append(Part("timbre", round(min(1.0, max(0.0, 1 - sounds.balance)), 4), 0.6, words))
     if worst is not None:
         parts.append(
             Part("worst_member", 1.0, 0.25, f"another source of this version differs (bit error rate {worst:.2f})")
@@ -178,9 +163,20 @@ def _sentence(match: _Match, worst: float | None) -> str:
     )
     if alignment.overlap_s < MIN_OVERLAP_S:
         sentence += f"; under {MIN_OVERLAP_S:.0f} s, so a person should listen"
+    if match.sounds is not None:
+        sentence += f"; {_sounding(alignment, match.sounds)}"
     if worst is not None:
         sentence += f"; but another source of this version differs (bit error rate {worst:.2f})"
     return sentence
+
+
+def _sounding(alignment: Alignment, sounds: Likeness) -> str:
+    """What timbre adds, in words."""
+    if sounds.balance >= SAME_TIMBRE:
+        return f"the same mix (timbre {sounds.balance:.2f})"
+    if alignment.bit_error_rate > REVIEW_BIT_ERROR_RATE and sounds.balance >= DAMAGED_TIMBRE:
+        return f"perhaps a damaged copy (timbre {sounds.balance:.2f})"
+    return f"instruments, voices or mix may differ (timbre {sounds.balance:.2f})"
 
 
 def disagreement(items: Items, member: Items, ours: Aligned, others: list[Items]) -> float | None:
@@ -249,32 +245,43 @@ def propose(
     *,
     exclude_candidate: uuid.UUID | None = None,
     index: RecordingIndex | None = None,
+    closer: Closer | None = None,
 ) -> list[Proposal]:
-    """Versions that this may be a recording of, most probable first; one proposal for each, by its best member.
+    """Versions that this may be a recording of, surest first; one proposal for each, by its best member.
 
-    Where nothing is like it as it is, it is tried at other tempi, and at the speed that was found when it was heard
-    (`other_speed`), if one was.
+    Where nothing is like it as it is, it is tried at other tempi, at the speed that was found when it was heard
+    (`other_speed`), and against the recordings whose melody is near. Where the fingerprints leave a doubt, the timbre
+    is compared.
 
     Args:
         items: uint32 chromaprint items, 1-D.
         duration_s: of the whole recording, seconds.
         exclude_candidate: whose own fingerprint is no target.
+        closer: what else was heard; None: what is recorded of ``exclude_candidate``.
 
     Only fingerprints of candidates that became sources of a version are targets.
     """
     index = index or SegmentIndex()
     members, matches = _matches(session, index, items, exclude_candidate)
-    if not _sure(matches):
+    missed = not _sure(matches)
+    if (missed or _doubtful(matches)) and closer is None and exclude_candidate is not None:
+        closer = recall(session, exclude_candidate)
+    closer = closer or Closer()
+    if missed:
         matches += _stretched(items, members)
-        if (other := _known_speed(session, exclude_candidate)) is not None:
-            matches += _at_speed(session, index, other, exclude_candidate)
+        if closer.speed is not None:
+            matches += _at_speed(session, index, closer.speed, exclude_candidate)
+        matches += _near(session, items, closer, {match.member.candidate_id for match in matches})
+    if closer.timbre is not None:
+        matches = _sounding_like(session, closer.timbre, matches)
+    matches = [match for match in matches if match.verdict is not None]
     by_version: defaultdict[uuid.UUID, list[_Match]] = defaultdict(list)
     for match in matches:
         by_version[match.member.version_id].append(match)
     proposals = [
         _proposal(session, duration_s, version_id, found, exclude_candidate) for version_id, found in by_version.items()
     ]
-    return sorted(proposals, key=lambda proposal: (-proposal.probability, str(proposal.version_id)))
+    return sorted(proposals, key=lambda each: (_RANK[each.verdict], -each.probability, str(each.version_id)))
 
 
 def _matches(
@@ -315,16 +322,43 @@ def _at_speed(session: Session, index: RecordingIndex, other: OtherSpeed, exclud
     return result or _stretched(other.items, members, other.speed, other.start_s)
 
 
-def _known_speed(session: Session, candidate_id: uuid.UUID | None) -> OtherSpeed | None:
-    if candidate_id is None:
-        return None
-    data = session.scalar(
-        select(Observation.data)
-        .where(Observation.candidate_id == candidate_id, Observation.kind == SPEED_OBSERVATION)
-        .order_by(Observation.created_at.desc())
-        .limit(1)
-    )
-    return None if data is None else OtherSpeed.from_json(data)
+def _near(session: Session, items: Items, closer: Closer, known: set[uuid.UUID]) -> list[_Match]:
+    """Members whose melody is near, at the offset where they agree best: their timbre decides what that is worth."""
+    wanted = [each for each in closer.near if each not in known]
+    if not wanted or closer.timbre is None:
+        return []
+    query = select(AudioFingerprint.id).where(AudioFingerprint.candidate_id.in_(wanted))
+    members = _read(session, None, list(session.scalars(query)), len(wanted))
+    found = align_all(items, [member.items for member in members], DAMAGED_BIT_ERROR_RATE)
+    return [
+        _Match(member, items, aligned)
+        for member, aligned in zip(members, found, strict=True)
+        if aligned and aligned.alignment.distinct_share >= MIN_DISTINCT_SHARE
+    ]
+
+
+def _doubtful(matches: list[_Match]) -> bool:
+    return any(match.aligned.alignment.bit_error_rate > CLEAR_BIT_ERROR_RATE for match in matches)
+
+
+def _sounding_like(session: Session, timbre: Frames, matches: list[_Match]) -> list[_Match]:
+    """The matches; those in doubt with their likeness of timbre."""
+    asked = [match.member.candidate_id for match in matches if _doubtful([match])]
+    if not asked:
+        return matches
+    query = select(AudioFingerprint.candidate_id, AudioFingerprint.timbre)
+    rows = session.execute(query.where(AudioFingerprint.candidate_id.in_(asked), AudioFingerprint.timbre.is_not(None)))
+    theirs = {candidate_id: timbre_from_bytes(data) for candidate_id, data in rows if data is not None}
+    return [
+        replace(match, sounds=_likeness(match, timbre, theirs[match.member.candidate_id]))
+        if match.member.candidate_id in theirs
+        else match
+        for match in matches
+    ]
+
+
+def _likeness(match: _Match, ours: Frames, theirs: Frames) -> Likeness | None:
+    return likeness(ours, theirs, match.alignment.offset_s, match.speed * match.tempo)
 
 
 def is_missed(
@@ -397,13 +431,15 @@ def _proposal(
         worst = disagreement(match.items, member.items, match.aligned, _others(session, version_id, known))
         if worst is not None:
             verdict = Verdict.REVIEW
-    parts = _parts(alignment, duration_s * match.speed * match.tempo, member.duration_s, worst)
+    parts = _parts(match, duration_s, worst)
     extra: dict[str, Any] = {
         "target_candidate_id": str(member.candidate_id),
         "begins_at_s": {"candidate": max(0.0, -alignment.offset_s), "target": max(0.0, alignment.offset_s)},
+        "speed_factor": match.speed,
+        "tempo_factor": match.tempo,
     }
-    if (match.speed, match.tempo) != (1.0, 1.0):
-        extra |= {"speed_factor": match.speed, "tempo_factor": match.tempo}
+    if match.sounds is not None:
+        extra["timbre"] = {"likeness": match.sounds.balance, "least": match.sounds.least}
     return Proposal(
         question=Question.RECORDING,
         probability=probability_of(parts),

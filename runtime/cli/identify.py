@@ -16,7 +16,7 @@ from rich.text import Text
 from catalog.database import Database
 from crawlers.errors import FetchError
 from crawlers.ports import NotNow
-from media.types import AudioError
+from media.types import AudioError, content_words
 from runtime.cli import CommandError, _context, settings
 from runtime.cli._output import cell, console, duration, errors_reported, print_json, table
 from runtime.cli.review import AsJson, profile
@@ -109,6 +109,8 @@ def render(answer: Answer) -> list[RenderableType]:
     lines: list[RenderableType] = [head]
     if answer.note:
         lines.append(Text(f"  {answer.note}", style="yellow"))
+    if heard := (answer.audio or {}).get("content"):
+        lines.append(Text(f"  {content_words(heard['kind'], heard['sentence'])}", style="yellow"))
     if answer.known:
         lines.append(cell(f"  known already: version {answer.known['version_id']} of «{answer.known['title']}»"))
     if not answer.proposals:

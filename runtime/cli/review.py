@@ -195,6 +195,8 @@ def render_case(case: CaseView) -> RenderableType:
         ("address", case.url),
         ("approval does", case.suggestion_text),
     ]
+    if case.content:
+        rows.insert(6, ("sounds like", case.content))
     if case.expires_at:
         rows.insert(2, ("expires", moment(case.expires_at)))
     if case.decision:
@@ -235,14 +237,20 @@ def _proposal(number: int, proposal: ProposalView) -> list[RenderableType]:
             )
         result.append(evidence)
     if alignment := proposal.evidence.get("alignment"):
-        result += _alignment(alignment)
+        result += _alignment(alignment, proposal.evidence)
     return result
 
 
-def _alignment(alignment: dict[str, Any]) -> list[RenderableType]:
+def _alignment(alignment: dict[str, Any], evidence: dict[str, Any]) -> list[RenderableType]:
     offset, overlap = float(alignment.get("offset_s", 0.0)), float(alignment.get("overlap_s", 0.0))
     words = f"   alignment: its start lies at {offset:+.1f} s, {overlap:.0f} s overlap, "
     words += f"{float(alignment.get('bit_error_rate', 0.0)):.1%} of the bits differ"
+    if begins := evidence.get("begins_at_s"):
+        words += f"\n   to compare by ear: from {duration(begins.get('candidate'))} of it, "
+        words += f"from {duration(begins.get('target'))} of the other"
+    for name, what in (("speed_factor", "speed and pitch"), ("tempo_factor", "tempo")):
+        if (factor := float(evidence.get(name) or 1.0)) != 1:
+            words += f"; {what} times {factor:.3f}"
     result: list[RenderableType] = [Text(words)]
     if picture := profile(alignment.get("profile") or []):
         result.append(Text("   ") + picture)

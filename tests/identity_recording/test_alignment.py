@@ -122,7 +122,8 @@ def test_silence_is_not_compared() -> None:
         (40, 0.35, None),
         (15, 0.05, Verdict.REVIEW),
         (15, 0.15, Verdict.WEAK),
-        (8, 0.0, None),
+        (8, 0.05, Verdict.REVIEW),
+        (6.5, 0.0, None),
     ],
 )
 def test_verdicts(seconds: float, rate: float, expected: Verdict | None) -> None:

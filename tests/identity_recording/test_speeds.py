@@ -11,13 +11,14 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from activities.listening import listen_again
+from activities.listening import listen_closer
 from activities.resources import Resources
 from catalog.database import Database
-from catalog.models import Observation
 from identity.evidence import Proposal, Verdict
+from identity.melody.service import Found
+from identity.recording.closer import OtherSpeed, record
 from identity.recording.items import fingerprint_bytes, items_from_bytes
-from identity.recording.service import SPEED_OBSERVATION, OtherSpeed, propose
+from identity.recording.service import propose
 from identity.recording.tempo import TEMPI, align_at_any_tempo, at_tempo
 from media.analysis import analyse, library_present
 from media.types import AudioFeatures
@@ -57,13 +58,12 @@ def proposed(database: Database, original: AudioFeatures, copy: AudioFeatures) -
         publish(session, "piece", original.fingerprint, original.info.duration_s)
         candidate_id, _ = store(session, "copy", copy.fingerprint, copy.info.duration_s, None)
     resources = cast(Resources, _Resources(database))
-    other = asyncio.run(listen_again(resources, candidate_id, copy))
+    found = asyncio.run(listen_closer(resources, copy, Found(), exclude=candidate_id))
     with database.transaction() as session:
-        if other is not None:
-            session.add(Observation(candidate_id=candidate_id, kind=SPEED_OBSERVATION, data=other.to_json()))
+        record(session, candidate_id, found)
     with database.transaction() as session:
         proposals = propose(session, copy.fingerprint, copy.info.duration_s, exclude_candidate=candidate_id)
-    return proposals, other is not None
+    return proposals, found.speed is not None
 
 
 class _Resources:
@@ -101,7 +101,7 @@ def test_what_is_known_is_not_listened_to_again(database: Database, heard: Calla
     (proposal,), listened = proposed(database, heard("original"), heard("untouched"))
     assert not listened
     assert proposal.verdict is Verdict.SAME
-    assert "speed_factor" not in proposal.extra
+    assert proposal.extra["speed_factor"] == 1
 
 
 @pytest.mark.parametrize("tempo", [0.945, 0.97, 1.013, 1.06])

@@ -1,0 +1,117 @@
+"""Do two recordings that play the same at the same time also sound the same?
+
+Chromaprint hears harmony and hardly timbre: an instrumental mix, a karaoke or a re-render that keeps the timing of its
+original reaches bit error rates at which damaged copies lie as well. What tells them apart is how the energy moves
+between the bands of `media.timbre`, each band by itself, from moment to moment: a filter, a codec or a room leaves that
+as it is; another instrument, or a voice that is missing, does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from identity.evidence import Alignment, Verdict
+from identity.thresholds import (
+    CLEAR_BIT_ERROR_RATE,
+    DAMAGED_TIMBRE,
+    MIN_TIMBRE_S,
+    REVIEW_BIT_ERROR_RATE,
+    SAME_BIT_ERROR_RATE,
+    SAME_MIX_LEAST,
+    SAME_MIX_TIMBRE,
+    SAME_TIMBRE,
+)
+from media.timbre import BANDS
+from media.types import FRAME_SECONDS, Frames
+
+_Levels = npt.NDArray[np.float64]
+
+_AROUND = 7
+"""Frames before and after, whose mean is taken away: fades and loud passages are like each other everywhere."""
+
+_WORST = 2
+"""So many bands may carry nothing (a telephone), before a poor band counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How alike two recordings sound where they lie on each other.
+
+    Attributes:
+        balance: correlation of what each band has above the others of the same moment, mean of the bands: 1 the same
+            mix, 0 strangers.
+        least: correlation of the levels in the third worst band.
+    """
+
+    balance: float
+    least: float
+
+
+def timbre_from_bytes(data: bytes) -> Frames:
+    """The stored form of `media.types.Chroma.timbre`."""
+    return np.frombuffer(data, dtype=np.uint8).reshape(-1, BANDS)
+
+
+def likeness(ours: Frames, theirs: Frames, offset_s: float, pace: float = 1.0) -> Likeness | None:
+    """How alike they sound; None where less than `MIN_TIMBRE_S` lie on each other.
+
+    Args:
+        offset_s: our time 0 lies at this time of theirs.
+        pace: ours plays so many times as fast.
+    """
+    if min(len(ours), len(theirs)) < 2:
+        return None
+    at = offset_s / FRAME_SECONDS + pace * np.arange(len(ours))
+    inside = (at >= 0) & (at <= len(theirs) - 1)
+    if np.count_nonzero(inside) * FRAME_SECONDS < MIN_TIMBRE_S:
+        return None
+    at = at[inside]
+    before = np.floor(at).astype(np.intp)
+    share = (at - before)[:, None]
+    # Both are smoothed first, since what is read between two frames is smooth.
+    other = _smooth(theirs)
+    there = other[before] * (1 - share) + other[np.minimum(before + 1, len(other) - 1)] * share
+    here, there = _moving(_smooth(ours)[inside]), _moving(there)
+    levels = np.sort(_correlations(here, there))
+    balance = _correlations(here - here.mean(axis=1, keepdims=True), there - there.mean(axis=1, keepdims=True))
+    return Likeness(round(float(balance.mean()), 3), round(float(levels[_WORST]), 3))
+
+
+def second_verdict(verdict: Verdict | None, alignment: Alignment, sounds: Likeness | None) -> Verdict | None:
+    """What the fingerprints said, in the light of the timbre. Where that is not known, nothing changes."""
+    if sounds is None:
+        return verdict
+    rate = alignment.bit_error_rate
+    if verdict is Verdict.SAME and rate > CLEAR_BIT_ERROR_RATE and sounds.balance < SAME_TIMBRE:
+        return Verdict.REVIEW
+    same_mix = sounds.balance >= SAME_MIX_TIMBRE and sounds.least >= SAME_MIX_LEAST
+    if verdict is Verdict.REVIEW and SAME_BIT_ERROR_RATE < rate <= REVIEW_BIT_ERROR_RATE and same_mix:
+        return Verdict.SAME
+    if verdict in (Verdict.WEAK, None):
+        return Verdict.REVIEW if sounds.balance >= DAMAGED_TIMBRE else verdict
+    return verdict
+
+
+def _smooth(frames: Frames) -> _Levels:
+    padded = np.pad(frames.astype(np.float64), ((1, 1), (0, 0)), mode="edge")
+    return (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+
+
+def _moving(levels: _Levels) -> _Levels:
+    """Less the mean of the moments around."""
+    padded = np.pad(levels, ((_AROUND + 1, _AROUND), (0, 0)), mode="edge")
+    sums = np.cumsum(padded, axis=0)
+    moved: _Levels = levels - (sums[2 * _AROUND + 1 :] - sums[: -2 * _AROUND - 1]) / (2 * _AROUND + 1)
+    return moved
+
+
+def _correlations(ours: _Levels, theirs: _Levels) -> _Levels:
+    """Of each band; 0 where one of them does not move."""
+    ours, theirs = ours - ours.mean(axis=0), theirs - theirs.mean(axis=0)
+    scale = np.sqrt(np.square(ours).sum(axis=0) * np.square(theirs).sum(axis=0))
+    together: _Levels = (ours * theirs).sum(axis=0)
+    result: _Levels = np.divide(together, scale, out=np.zeros_like(scale), where=scale > 1e-9)
+    return result

@@ -1,7 +1,7 @@
 """How a recording sounds is kept beside its fingerprint.
 
-Revision ID: 0014
-Revises: 0012
+Revision: 0014
+Follows: 0009
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0014"
-down_revision: str | None = "0012"
-branch_labels: str | None = None
-depends_on: str | None = None
+revision = "0014"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
 
 
 def upgrade() -> None:

@@ -70,3 +70,8 @@ class Proposal:
         if self.alignment:
             result["alignment"] = asdict(self.alignment)
         return result
+
+
+def content_words(kind: str, sentence: str) -> str:
+    """What a recording seems to be instead of music (`media.types.Content`), for people: "speech, not music: …"."""
+    return f"{kind}, not music: {sentence}"

@@ -32,11 +32,13 @@ MIN_ITEMS = 24
 SILENCE_DBFS = -70.0
 """Below this RMS there is only noise of the converter or the codec."""
 
+_RESAMPLER = {"filter_size": 16, "phase_shift": 8, "exact_rational": 0, "cutoff": 0.8}
+
 _CHAIN = [
     # One channel first: half of the work for the resampler.
     ("aformat", "sample_fmts=s16:channel_layouts=mono"),
     # Chromaprint's own short filter (its audio processor): the same items as from the original, for less.
-    ("aresample", f"{PCM_RATE}:filter_size=16:phase_shift=8:exact_rational=0:cutoff=0.8"),
+    ("aresample", ":".join([str(PCM_RATE), *(f"{name}={value}" for name, value in _RESAMPLER.items())])),
 ]
 
 _MUXER_TIMEOUT_S = 60.0
@@ -65,13 +67,21 @@ def library_items(pcm: bytes, rate: int = PCM_RATE) -> npt.NDArray[np.uint32]:
     return np.array([item & 0xFFFFFFFF for item in items], dtype=np.uint32)
 
 
-def muxer_items(pcm: bytes) -> npt.NDArray[np.uint32]:
-    """The same by FFmpeg's chromaprint muxer. ``pcm``: at `PCM_RATE`."""
-    stream = ffmpeg.input("pipe:0", format="s16le", ar=PCM_RATE, ac=1)
+def muxer_items(pcm: bytes, rate: int = PCM_RATE) -> npt.NDArray[np.uint32]:
+    """The same by FFmpeg's chromaprint muxer."""
+    stream = ffmpeg.input("pipe:0", format="s16le", ar=rate, ac=1)
+    if rate != PCM_RATE:
+        # The muxer's own resampler is another, and takes ten times as long.
+        stream = stream.filter("aresample", PCM_RATE, **_RESAMPLER)
     stream = stream.output("pipe:1", format="chromaprint", fp_format="raw").global_args("-v", "error")
     command = stream.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
     done = subprocess.run(command, input=pcm, capture_output=True, check=False, timeout=_MUXER_TIMEOUT_S)
     return np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], dtype="<u4").astype(np.uint32)
+
+
+def fingerprint_items(pcm: bytes, rate: int = PCM_RATE) -> npt.NDArray[np.uint32]:
+    """Chromaprint items of PCM (mono, s16; ``rate``: Hz), by libchromaprint where it is installed."""
+    return library_items(pcm, rate) if library_present() else muxer_items(pcm, rate)
 
 
 def waveform_peaks(samples: npt.NDArray[np.int16], count: int = WAVEFORM_PEAKS) -> list[float]:
@@ -199,7 +209,7 @@ def analyse(
         )
     if not samples.size:
         raise AudioError("decode_failed", f"no sound could be decoded: {last_words(decoded.log)}", "play it by hand")
-    items = library_items(decoded.pcm) if _library is not None else muxer_items(decoded.pcm)
+    items = fingerprint_items(decoded.pcm)
     loudness = loudness_dbfs(samples)
     if items.size < MIN_ITEMS:
         raise AudioError("too_short", f"{duration_s:.1f} s of sound identify nothing", "none: it cannot be compared")

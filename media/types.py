@@ -60,11 +60,6 @@ class Content:
     sentence: str
 
 
-def content_words(kind: str, sentence: str) -> str:
-    """A `Content` for people: "speech, not music: …"."""
-    return f"{kind}, not music: {sentence}"
-
-
 @dataclass(frozen=True, slots=True)
 class AudioFeatures:
     """All that one decoding pass yields.

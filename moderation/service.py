@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from catalog.models import Candidate, Decision, MatchProposal, Observation, ReviewCase, Song, Version, VersionCredit
 from catalog.publishing import UnknownTargetError, survivor
-from media.types import content_words
+from identity.evidence import content_words
 from moderation.errors import BadCursorError, BadDecisionError, CaseChangedError, CaseClosedError, CaseNotFoundError
 
 Action = Literal["approve", "reject", "retarget"]

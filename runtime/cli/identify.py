@@ -16,7 +16,8 @@ from rich.text import Text
 from catalog.database import Database
 from crawlers.errors import FetchError
 from crawlers.ports import NotNow
-from media.types import AudioError, content_words
+from identity.evidence import content_words
+from media.types import AudioError
 from runtime.cli import CommandError, _context, settings
 from runtime.cli._output import cell, console, duration, errors_reported, print_json, table
 from runtime.cli.review import AsJson, profile

@@ -57,7 +57,7 @@ def proposed(database: Database, original: AudioFeatures, copy: AudioFeatures) -
     with database.transaction() as session:
         publish(session, "piece", original.fingerprint, original.info.duration_s)
         candidate_id, _ = store(session, "copy", copy.fingerprint, copy.info.duration_s, None)
-    resources = cast(Resources, _Resources(database))
+    resources = cast(Resources, FakeResources(database))
     found = asyncio.run(listen_closer(resources, copy, Found(), exclude=candidate_id))
     with database.transaction() as session:
         record(session, candidate_id, found)
@@ -66,7 +66,7 @@ def proposed(database: Database, original: AudioFeatures, copy: AudioFeatures) -
     return proposals, found.speed is not None
 
 
-class _Resources:
+class FakeResources:
     """What listening needs of the worker's resources."""
 
     def __init__(self, database: Database) -> None:

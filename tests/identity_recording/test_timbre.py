@@ -1,0 +1,170 @@
+"""What sounds alike and what only plays alike; and copies too damaged for a fingerprint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import pytest
+
+from activities.listening import like_melodies, listen_closer
+from activities.resources import Resources
+from catalog.database import Database
+from catalog.models import AudioFingerprint
+from identity.evidence import Alignment, Proposal, Verdict
+from identity.melody import service as melody
+from identity.recording import closer as closer_look
+from identity.recording.service import propose
+from identity.recording.timbre import Likeness, likeness, second_verdict
+from media.analysis import analyse
+from media.timbre import BANDS
+from media.types import FRAME_SECONDS, AudioFeatures
+from tests.identity_recording.test_service import new_version, store
+from tests.identity_recording.test_speeds import FakeResources
+from tests.media.synth import RATE, ffmpeg, render, write_wav
+
+DAMAGES = {
+    "equaliser": "bass=g=10,treble=g=-8",
+    "telephone": "highpass=300,lowpass=3400,aresample=8000",
+    "echoes": "aecho=0.8:0.7:23|37|53|71:0.5|0.4|0.3|0.2,highpass=120,lowpass=7000",
+}
+
+
+@pytest.fixture(scope="module")
+def hear(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], AudioFeatures]:
+    """``original``, another ``stranger``, one of `DAMAGES`, or ``drums``: the original with something played along."""
+    folder = tmp_path_factory.mktemp("timbre")
+    music = render(21, 75, instrument="guitar")
+    source = write_wav(folder / "original.wav", music)
+
+    def get(name: str) -> AudioFeatures:
+        path = folder / f"{name}.wav"
+        if name in DAMAGES and not path.exists():
+            ffmpeg("-i", source, "-af", f"aresample=44100,{DAMAGES[name]}", path)
+        elif name == "drums":
+            write_wav(path, music + 0.5 * _beats(len(music)))
+        elif name == "stranger":
+            write_wav(path, render(22, 75, instrument="guitar"))
+        return analyse(path)
+
+    return get
+
+
+def _beats(count: int) -> np.ndarray:
+    seconds = np.arange(count) / RATE
+    bang = np.exp(-(seconds % 0.5) / 0.03)
+    return np.random.default_rng(1).normal(size=count) * bang * 0.5
+
+
+def sounds(ours: AudioFeatures, theirs: AudioFeatures, offset_s: float = 0.0) -> Likeness | None:
+    assert ours.chroma is not None
+    assert theirs.chroma is not None
+    return likeness(ours.chroma.timbre, theirs.chroma.timbre, offset_s)
+
+
+def test_a_filter_is_forgiven_and_another_band_is_not(hear: Callable[[str], AudioFeatures]) -> None:
+    original = hear("original")
+    for damage in DAMAGES:
+        found = sounds(hear(damage), original)
+        assert found is not None
+        assert found.balance > 0.85, damage
+    equalised, drums, stranger = (sounds(hear(name), original) for name in ("equaliser", "drums", "stranger"))
+    assert equalised is not None
+    assert drums is not None
+    assert stranger is not None
+    assert equalised.balance > 0.97 > drums.balance
+    assert stranger.balance < 0.4
+
+
+def test_likeness_is_taken_where_they_lie_on_each_other() -> None:
+    whole = np.random.default_rng(5).integers(60, 160, (200, BANDS), dtype=np.uint8)
+    clip = likeness(whole[50:120], whole, 50 * FRAME_SECONDS)
+    assert clip is not None
+    assert clip.balance > 0.99, "only its ends were smoothed without what lies around"
+    between = likeness(whole[50:120], whole, 50.5 * FRAME_SECONDS)
+    assert between is not None
+    assert between.balance < 0.95
+    slow = np.repeat(whole, 2, axis=0)
+    stretched = likeness(whole, slow, 0.0, pace=2.0)
+    assert stretched is not None
+    assert stretched.balance > 0.8
+    assert likeness(whole[:30], whole, 0.0) is None
+    assert likeness(whole[:0], whole, 0.0) is None
+    flat = np.full((100, BANDS), 90, np.uint8)
+    assert likeness(flat, flat, 0.0) == Likeness(0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "said", "found", "expected"),
+    [
+        (0.03, Verdict.SAME, Likeness(0.5, 0.5), Verdict.SAME),
+        (0.08, Verdict.SAME, Likeness(0.9, 0.9), Verdict.REVIEW),
+        (0.08, Verdict.SAME, Likeness(0.99, 0.5), Verdict.SAME),
+        (0.08, Verdict.SAME, None, Verdict.SAME),
+        (0.15, Verdict.REVIEW, Likeness(0.99, 0.98), Verdict.SAME),
+        (0.15, Verdict.REVIEW, Likeness(0.99, 0.5), Verdict.REVIEW),
+        (0.05, Verdict.REVIEW, Likeness(1.0, 1.0), Verdict.REVIEW),
+        (0.25, Verdict.WEAK, Likeness(0.9, 0.9), Verdict.REVIEW),
+        (0.35, None, Likeness(0.9, 0.9), Verdict.REVIEW),
+        (0.35, None, Likeness(0.3, 0.3), None),
+        (0.25, Verdict.WEAK, Likeness(0.3, 0.3), Verdict.WEAK),
+    ],
+)
+def test_what_timbre_changes(
+    rate: float, said: Verdict | None, found: Likeness | None, expected: Verdict | None
+) -> None:
+    assert second_verdict(said, Alignment(0.0, 60.0, rate, 0.9), found) is expected
+
+
+def proposed(database: Database, original: AudioFeatures, copy: AudioFeatures) -> list[Proposal]:
+    """As ingest does: what is heard is recorded with the candidate, and asked for later."""
+    with database.transaction() as session:
+        candidate_id, _ = _stored(session, "piece", original, published=True)
+        assert original.chroma is not None
+        melody.record(session, candidate_id, original.chroma, ())
+        asking, _ = _stored(session, "copy", copy, published=False)
+    resources = cast(Resources, FakeResources(database))
+
+    async def listen() -> closer_look.Closer:
+        melodies = await like_melodies(resources, copy, exclude=asking)
+        return await listen_closer(resources, copy, melodies, exclude=asking)
+
+    closer = asyncio.run(listen())
+    with database.transaction() as session:
+        closer_look.record(session, asking, closer)
+    with database.transaction() as session:
+        kept = propose(session, copy.fingerprint, copy.info.duration_s, exclude_candidate=asking)
+        at_once = propose(session, copy.fingerprint, copy.info.duration_s, exclude_candidate=asking, closer=closer)
+    assert kept == at_once
+    return kept
+
+
+def _stored(session, name: str, heard: AudioFeatures, *, published: bool):  # type: ignore[no-untyped-def]
+    version_id = new_version(session, name) if published else None
+    found = store(session, name, heard.fingerprint, heard.info.duration_s, version_id)
+    assert heard.chroma is not None
+    session.get_one(AudioFingerprint, found[1]).timbre = heard.chroma.timbre.tobytes()
+    return found
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_damaged_copies_are_found(database: Database, hear: Callable[[str], AudioFeatures], damage: str) -> None:
+    (proposal,) = proposed(database, hear("original"), hear(damage))
+    assert proposal.verdict in (Verdict.SAME, Verdict.REVIEW)
+    assert proposal.alignment is not None
+    assert proposal.alignment.offset_s == pytest.approx(0, abs=0.3)
+    if proposal.alignment.bit_error_rate > 0.05:
+        assert proposal.extra["timbre"]["likeness"] > 0.85
+        assert "timbre" in {part.name for part in proposal.parts}
+        assert "timbre" in proposal.sentence
+
+
+def test_what_is_played_along_is_no_copy(database: Database, hear: Callable[[str], AudioFeatures]) -> None:
+    found = proposed(database, hear("original"), hear("drums"))
+    assert [proposal.verdict for proposal in found if proposal.verdict is Verdict.SAME] == []
+
+
+def test_a_stranger_is_not_proposed(database: Database, hear: Callable[[str], AudioFeatures]) -> None:
+    assert proposed(database, hear("original"), hear("stranger")) == []

@@ -4,7 +4,9 @@ A track is a row of blocks of twelve successive items (1.5 s), each drawn from t
 changed by one random mask, so that within a block items follow each other as in music, differing in the bits that real
 ones differ in, while blocks of the same origin do not resemble each other. Items that occur in two or more of the real
 tracks keep their value: so the share of terms that tracks have in common by chance, and how crowded those terms are,
-grow with the number of tracks as they do among the real ones.
+grow with the number of tracks as they do among the real ones. How near that comes: of the pairs of 160 real tracks
+0.11 % share one of AcoustID's terms and 0.10 % one of ours, of those of 3,000 synthetic ones 0.04 % and 0.34 %. So the
+index is asked for more strangers than it would be, and GIN for fewer.
 
 A query is a track with the errors of a real copy: the differing bits, item by item, between a real track and its
 re-encoding, which come in bursts as they do there.

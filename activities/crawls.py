@@ -75,7 +75,8 @@ class CrawlActivities:
         judged = adapter.engine is not Engine.FILES
         before = await asyncio.to_thread(self._begin, run_id) if judged else None
         # An earlier attempt's pages count: the limits are the run's.
-        progress = CrawlProgress(pages=int(run.counters.get("pages", 0)))
+        before_pages, before_unmodified = (int(run.counters.get(name, 0)) for name in ("pages", "not_modified"))
+        progress = CrawlProgress(pages=before_pages, not_modified=before_unmodified)
         stop = _Rest()
         self._resources.crawls[message.crawl_run_id] = progress
         try:

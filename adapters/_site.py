@@ -15,7 +15,7 @@ from lxml import etree
 
 from adapters._structured import Document, recordings, same_site, site_path, web_urls
 from adapters._values import clean_text, iso_moment, seconds
-from adapters.contract import Credit, ExtractionError, Page, PageRequest, RecordingItem, SourceQuery
+from adapters.contract import Credit, ExtractionError, Page, PageRequest, RecordingItem, SourceQuery, XmlBombError
 
 MAX_SITEMAP_BYTES = 50_000_000
 """Unpacked, as the sitemap protocol has it (sitemaps.org)."""
@@ -38,6 +38,7 @@ _VIDEO_FIELDS = {
     "publication_date": 60, "uploader": 300,
 }  # fmt: skip
 """What is kept of a video sitemap's entry, with the most characters of each."""
+_BOMB = (etree.ErrorTypes.ERR_ENTITY_LOOP, etree.ErrorTypes.ERR_RESOURCE_LIMIT)
 _XML_VIEWER = b"webkit-xml-viewer-source-xml"
 # In one call each: an object of Python's for every link is what reading them would cost most.
 _HREFS = etree.XPath("descendant::a/@href", smart_strings=False)
@@ -110,7 +111,11 @@ def is_sitemap(body: bytes) -> bool:
 
 
 def sitemap_entries(body: bytes) -> tuple[list[SitemapEntry], list[SitemapEntry]]:
-    """The pages and the further sitemaps that it names. Raises ExtractionError when it cannot be parsed."""
+    """The pages and the further sitemaps that it names.
+
+    Raises ExtractionError when it cannot be parsed, XmlBombError where its entities would unpack without end: libxml2
+    stops there, and what it recovered is a part that nobody can tell from the whole.
+    """
     try:
         if _XML_VIEWER in body:
             root = lxml.html.document_fromstring(body)
@@ -121,6 +126,9 @@ def sitemap_entries(body: bytes) -> tuple[list[SitemapEntry], list[SitemapEntry]
                 recover=True, remove_comments=True, remove_pis=True,
             )  # fmt: skip
             viewer = etree.fromstring(body.lstrip(), parser)
+            for complaint in parser.error_log:
+                if complaint.type in _BOMB and "entity" in complaint.message.lower():
+                    raise XmlBombError(f"entities of the sitemap's XML: {complaint.message}")
     except (etree.XMLSyntaxError, etree.ParserError, ValueError) as error:
         raise ExtractionError(f"the sitemap cannot be parsed: {error}") from None
     if viewer is None:

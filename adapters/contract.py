@@ -216,6 +216,11 @@ class ExtractionError(Exception):
     """The page was fetched but its meaning could not be read; the crawl reports it as ``broken_markup``."""
 
 
+class XmlBombError(ExtractionError):
+    """The page is XML that unpacks into far more than it holds, by entities within entities; the crawl reports it as
+    ``xml_bomb``."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceQuery:
     """What a campaign asks of a source.

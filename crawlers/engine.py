@@ -46,10 +46,10 @@ async def crawl(
 ) -> bool:
     """Crawls until the frontier is exhausted (True; also when ``limits.max_pages`` is reached) or stopped (False).
 
-    ``progress.pages`` counts towards ``limits.max_pages``, so that an attempt can go on from an earlier one's count.
-    Several crawls may run in one loop. Cancelling ends the requests and the browser; what was not committed stays in
-    the frontier. ``history``: what earlier runs know; without it, and without `RevisitPolicy.incremental`, every page
-    is new.
+    ``progress.pages`` without ``not_modified`` counts towards ``limits.max_pages``, so that an attempt can go on
+    from an earlier one's count. Several crawls may run in one loop. Cancelling ends the requests and the browser;
+    what was not committed stays in the frontier. ``history``: what earlier runs know; without it, and without
+    `RevisitPolicy.incremental`, every page is new.
 
     Raises ValueError for an adapter of another engine and for bad seeds; whatever the store, the snapshots or the
     budget raise ends the crawl and is raised here. A page that fails never does.

@@ -30,6 +30,7 @@ class FailureClass(StrEnum):
     TRAP = "trap"
     WRONG_TYPE = "wrong_type"
     BROKEN_MARKUP = "broken_markup"
+    XML_BOMB = "xml_bomb"
     ADAPTER_BROKEN = "adapter_broken"
     TIMEOUT = "timeout"
     CONNECTION = "connection"
@@ -82,6 +83,12 @@ CONSEQUENCES: dict[FailureClass, Consequence] = {
     ),
     FailureClass.WRONG_TYPE: Consequence(False, False, "Nothing to do: not the kind of content that was asked for."),
     FailureClass.BROKEN_MARKUP: Consequence(False, False, "Look at the snapshot; its data is not readable."),
+    FailureClass.XML_BOMB: Consequence(
+        False,
+        False,
+        "The page's XML unpacks into far more than it holds, by entities within entities: nothing of it was read. "
+        "Report it to the site, or leave this page out.",
+    ),
     FailureClass.ADAPTER_BROKEN: Consequence(
         False, False, "The site changed or the adapter has a bug: mend the adapter and start the campaign again."
     ),

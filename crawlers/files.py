@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from adapters.contract import Adapter, ExtractionError, Page, PageRequest, RecordingItem, SourceQuery
 from adapters.folder import file_name
+from crawlers.conclusions import failure_of_parse
 from crawlers.download import local_path
 from crawlers.errors import FailureClass, FetchError
 from crawlers.ports import CrawlJob, CrawlProgress, CrawlStore, Incident, PageOutcome, QueuedRequest, StopSignal
@@ -128,12 +129,14 @@ def _read(queued: QueuedRequest, adapter: Adapter, query: SourceQuery) -> PageOu
         return _failed(queued, error.failure, error.detail)
     except ExtractionError as error:
         # What was read before the adapter stumbled is as good as in any other file.
-        outcome = _failed(queued, FailureClass.BROKEN_MARKUP, str(error))
+        failed = failure_of_parse(error)
+        outcome = _failed(queued, failed.failure, failed.detail)
     except OSError as error:
         return _failed(queued, FailureClass.FORBIDDEN, str(error))
     except Exception as error:
         _log.exception("%s: the adapter %s failed", url, adapter.name)
-        return _failed(queued, FailureClass.ADAPTER_BROKEN, f"{type(error).__name__}: {error}")
+        failed = failure_of_parse(error)
+        return _failed(queued, failed.failure, failed.detail)
     else:
         outcome = PageOutcome(queued, 200, url)
     outcome.items, outcome.discovered, outcome.bytes_received = items, parts, size

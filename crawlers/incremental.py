@@ -154,6 +154,17 @@ class Incremental:
             return True
         return deeper > 0 and not self.is_newest_first(link.request)
 
+    def onward(self, parent: QueuedRequest, found: QueuedRequest, row: int | None) -> QueuedRequest | None:
+        """A request found on a page, unless the rest of its list is known; the list's next page is told how much was
+        known so far. ``row``: as `known_in_a_row` said of the page."""
+        deeper = found.depth - parent.depth
+        if not self.may_continue(found, row, deeper=deeper):
+            return None
+        if row and (deeper == 0 or self.is_newest_first(found.request)):
+            context = {**found.request.context, KNOWN_IN_A_ROW: row}
+            return replace(found, request=replace(found.request, context=context))
+        return found
+
     # --- within
 
     def _trusted(self, queued: QueuedRequest) -> KnownPage | None:

@@ -267,6 +267,8 @@ class CrawlLimits:
     """Bounds of one crawl run; sizes in bytes, times in seconds."""
 
     max_pages: int = 10_000
+    """Pages that are read or fail for good. One that is as it was (304, or not asked at all) counts as none: a run
+    gets on to what is behind the known pages, so that each run brings so much that is new."""
     max_depth: int = 8
     max_page_bytes: int = 5_000_000
     max_audio_bytes: int = 200_000_000
@@ -325,6 +327,8 @@ class CrawlProgress:
     retries: int = 0
     unchanged: int = 0
     """Known pages that answered 304, or needed no request."""
+    not_modified: int = 0
+    """Of ``pages``: those that answered 304."""
     last_url: str = ""
     in_flight: int = 0
     turn: int = 0

@@ -11,8 +11,6 @@ import concurrent.futures
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 
 import httpx
 
@@ -20,21 +18,20 @@ from adapters._yt_dlp import YtDlpAdapter
 from adapters.contract import (
     Adapter,
     Engine,
-    ExtractionError,
     Page,
     PageRequest,
     RecordingItem,
     SourceQuery,
 )
 from crawlers.classify import Backoff
-from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
+from crawlers.conclusions import failure_of_parse, fetched_now, incident, retry_in_s, too_deep
+from crawlers.errors import FailureClass, FetchError
 from crawlers.history import CrawlHistory, Link
-from crawlers.incremental import KNOWN_IN_A_ROW, Incremental, body_digest
+from crawlers.incremental import Incremental, body_digest
 from crawlers.ports import (
     CrawlJob,
     CrawlProgress,
     CrawlStore,
-    Incident,
     Observed,
     PageOutcome,
     PolitenessBudget,
@@ -266,10 +263,9 @@ class _Run:
 
     async def _visit(self, queued: QueuedRequest) -> None:
         request = queued.request
-        if queued.depth > self._job.limits.max_depth:
-            deep = f"depth {queued.depth}, limits.max_depth is {self._job.limits.max_depth}"
-            incident = self._incident(queued, FetchError(FailureClass.TOO_DEEP, deep), final=True, attempts=0)
-            self._writer.put(PageOutcome(queued, final_url=request.url, incident=incident))
+        if (deep := too_deep(queued, self._job.limits)) is not None:
+            told = incident(self._progress, queued, deep, final=True, attempts=0)
+            self._writer.put(PageOutcome(queued, final_url=request.url, incident=told))
             return
         if (visit := self._incremental.unneeded(queued)) is not None:
             self._progress.unchanged += 1
@@ -309,16 +305,13 @@ class _Run:
         error, record = read.error, None
         if error is not None:
             outcome.status = error.status
-            attempt = queued.attempts + 1
-            wait_s = self._backoff.delay_s(attempt) if error.retry_after_s is None else error.retry_after_s
             if error.failure in _TOLD_IN_WORDS and error.status is None:
                 # The status told the budget nothing: a bot check, a session limit.
                 seen = Observed(None, error.failure, retry_after_s=error.retry_after_s)
                 group = grouped(server_group(queued.request.url), (), self._claim.group_by)
                 self._budget.report(group, self._claim, seen)
-            if CONSEQUENCES[error.failure].retry and attempt < self._job.limits.max_attempts:
-                outcome.retry_in_s = wait_s
-                self._progress.retries += 1
+            outcome.retry_in_s = retry_in_s(queued, error, self._job.limits, self._backoff)
+            self._progress.retries += outcome.retry_in_s is not None
         if read.page is not None and outcome.retry_in_s is None:
             outcome.status = outcome.status or 200
             content = body(read.page)
@@ -329,13 +322,13 @@ class _Run:
                 outcome.status,
                 {"content-type": CONTENT_TYPE},
                 content,
-                fetched_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                fetched_at=fetched_now(),
                 digest=digest,
                 repeats=known.body if known is not None and known.digest == digest else None,
             )
             error = await self._parse(queued, outcome, content, digest) or error
         if error is not None:
-            outcome.incident = self._incident(queued, error, final=outcome.retry_in_s is None)
+            outcome.incident = incident(self._progress, queued, error, final=outcome.retry_in_s is None)
         elif outcome.retry_in_s is None:
             self._progress.pages += 1
         if outcome.retry_in_s is None:
@@ -357,46 +350,17 @@ class _Run:
                 else:
                     depth = queued.depth + (0 if found.continues else 1)
                     discovered.setdefault(_key(found), QueuedRequest(_key(found), found, depth))
-        except ExtractionError as problem:
-            error = FetchError(FailureClass.BROKEN_MARKUP, str(problem)[:500])
         except Exception as problem:
-            logger.exception("%s: the adapter %s failed", queued.request.url, self._adapter.name)
-            error = FetchError(FailureClass.ADAPTER_BROKEN, f"{type(problem).__name__}: {problem}"[:500])
+            error = failure_of_parse(problem)
         links = [_link(queued, each) for each in discovered.values()]
         row = await self._incremental.known_in_a_row(queued, items, links)
-        wanted = [on for each in discovered.values() if (on := self._onward(queued, each, row)) is not None]
+        wanted = [on for each in discovered.values() if (on := self._incremental.onward(queued, each, row)) is not None]
         outcome.items = items
         outcome.discovered = wanted
         outcome.left_list = len(wanted) < len(discovered)
         if error is None:
             outcome.visit = self._incremental.was_read(queued, {}, digest, links)
         return error
-
-    def _onward(self, parent: QueuedRequest, found: QueuedRequest, row: int | None) -> QueuedRequest | None:
-        """The request, unless the rest of its list is known; the next window is told how much was known so far."""
-        deeper = found.depth - parent.depth
-        if not self._incremental.may_continue(found, row, deeper=deeper):
-            return None
-        if row and deeper == 0:
-            context = {**found.request.context, KNOWN_IN_A_ROW: row}
-            return replace(found, request=replace(found.request, context=context))
-        return found
-
-    def _incident(
-        self, queued: QueuedRequest, error: FetchError, *, final: bool, attempts: int | None = None
-    ) -> Incident:
-        if final:
-            failures = self._progress.failures
-            failures[error.failure.value] = failures.get(error.failure.value, 0) + 1
-        return Incident(
-            queued.request_key,
-            queued.request.url,
-            error.failure,
-            detail=error.detail[:500],
-            status=error.status,
-            attempts=queued.attempts + 1 if attempts is None else attempts,
-            final=final,
-        )
 
 
 def _link(parent: QueuedRequest, found: QueuedRequest) -> Link:

@@ -135,7 +135,8 @@ def _source(
         least = "" if sample.complete else "at least "
         note = f"from {sample.pages} pages: {least}{sample.requests} requests"
     elif facts is not None and facts["requests"]:
-        basis, requests = "last_run", min(int(facts["requests"]), most)
+        # A page that did not change does not count towards the limit.
+        basis, requests = "last_run", min(int(facts["requests"]), most + int(facts["not_modified"]))
         size = int(facts["bytes"] * requests / facts["requests"])
         note = f"as the last run: {facts['requests']} requests, {facts['items']} items"
         if facts["skipped"] or facts["not_modified"]:

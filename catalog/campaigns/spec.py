@@ -183,7 +183,9 @@ class Politeness(_Model):
 class Limits(_Model):
     """Bounds of one crawl run of one source; sizes in bytes."""
 
-    max_pages: int = Field(default=10_000, ge=1, le=100_000_000, description="Pages fetched in one run.")
+    max_pages: int = Field(
+        default=10_000, ge=1, le=100_000_000, description="Pages read in one run; unchanged ones count as none."
+    )
     max_depth: int = Field(default=8, ge=0, le=1000, description="Links followed from a seed.")
     max_page_bytes: int = Field(default=5_000_000, ge=1, le=1_000_000_000, description="Of a page, unpacked.")
     max_audio_bytes: int = Field(default=200_000_000, ge=1, le=10_000_000_000, description="Of an audio file.")

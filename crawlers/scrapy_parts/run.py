@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +18,7 @@ from scrapy import Request
 from scrapy.exceptions import DownloadCancelledError
 from scrapy.utils.gz import gunzip
 
-from adapters.contract import Adapter, Engine, ExtractionError, Page, PageRequest, RecordingItem, SourceQuery
+from adapters.contract import Adapter, Engine, Page, PageRequest, RecordingItem, SourceQuery
 from crawlers.classify import (
     Backoff,
     failure_of_exception,
@@ -31,14 +28,14 @@ from crawlers.classify import (
     looks_like_page,
     retry_after_s,
 )
-from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
+from crawlers.conclusions import failure_of_parse, fetched_now, incident, retry_in_s, too_deep
+from crawlers.errors import FailureClass, FetchError
 from crawlers.history import BodyPlace, CrawlHistory, Link
-from crawlers.incremental import KNOWN_IN_A_ROW, Incremental, body_digest
+from crawlers.incremental import Incremental, body_digest
 from crawlers.ports import (
     CrawlJob,
     CrawlProgress,
     CrawlStore,
-    Incident,
     NotNow,
     Observed,
     PageOutcome,
@@ -141,7 +138,7 @@ class Run:
         self._exchanges: set[asyncio.Task[None]] = set()
         self._dry = False
         self._blocked: dict[str, tuple[float, NotNow]] = {}
-        self._finished = progress.pages
+        self._finished = progress.pages - progress.not_modified
         self._changed = asyncio.Event()
         self._taking: asyncio.Future[Sequence[QueuedRequest]] | None = None
 
@@ -241,7 +238,7 @@ class Run:
     def _admit(self, queued: QueuedRequest) -> Request | None:
         self._held.add(queued.request_key)
         url = queued.request.url
-        if (refusal := self._refusal(queued)) is not None:
+        if (refusal := too_deep(queued, self.job.limits) or self._refusal(queued)) is not None:
             self._refuse(queued, refusal)
             return None
         if (visit := self._incremental.unneeded(queued)) is not None:
@@ -405,8 +402,9 @@ class Run:
         outcome.left_list = visit.ends_list
         self.progress.pages += 1
         self.progress.unchanged += 1
+        # Else a run of many known pages would never come to those behind them (`CrawlLimits.max_pages`).
+        self.progress.not_modified += 1
         self.progress.last_url = url
-        self._finished += 1
         body = queued.known.body if queued.known is not None else None
         record = self._record(url, HTTPStatus.NOT_MODIFIED, headers, b"", visit.digest, body) if body else None
         self.writer.put(outcome, record)
@@ -442,10 +440,8 @@ class Run:
                     discovered.append(link)
                 if number % 256 == 0:
                     await asyncio.sleep(0)  # a page with 100,000 links must not hold up the heartbeats
-        except ExtractionError as problem:
-            error = FetchError(FailureClass.BROKEN_MARKUP, str(problem)[:500], status=status)
         except Exception as problem:
-            error = FetchError(FailureClass.ADAPTER_BROKEN, _last_line(problem), status=status)
+            error = failure_of_parse(problem, status)
         if not items and is_bot_check(status, headers, body):
             self._conclude_failure(request, self._challenged(request, status, retry_after_s(headers)), record, url)
             return
@@ -460,7 +456,7 @@ class Run:
         outcome.discovered = wanted
         outcome.left_list = len(wanted) < len(discovered)
         if error is not None:
-            outcome.incident = self._incident(queued, error, final=True)
+            outcome.incident = incident(self.progress, queued, error, final=True)
         else:
             progress.pages += 1
             outcome.visit = self._incremental.was_read(queued, headers, record.digest, links)
@@ -507,15 +503,11 @@ class Run:
         return queued
 
     def _onward(self, parent: QueuedRequest, found: QueuedRequest, row: int | None) -> QueuedRequest | None:
-        """The request, unless the rest of its list is known; the list's next page is told how much was known so far."""
-        deeper = found.depth - parent.depth
-        if not self._incremental.may_continue(found, row, deeper=deeper):
+        """The request, unless the rest of its list is known."""
+        wanted = self._incremental.onward(parent, found, row)
+        if wanted is None:
             self._known.pop((found.request.url, found.request.kind), None)
-            return None
-        if row and (deeper == 0 or self._incremental.is_newest_first(found.request)):
-            context = {**found.request.context, KNOWN_IN_A_ROW: row}
-            return replace(found, request=replace(found.request, context=context))
-        return found
+        return wanted
 
     def _too_deep_counts(self, queued: QueuedRequest) -> bool:
         """Whether this link is one of the few that tell of the limit; the rest is dropped silently."""
@@ -526,11 +518,9 @@ class Run:
 
     def _refusal(self, queued: QueuedRequest) -> FetchError | None:
         """Why a request of the frontier is not even sent."""
-        limits = self.job.limits
-        if queued.depth > limits.max_depth:
-            return FetchError(FailureClass.TOO_DEEP, f"depth {queued.depth}, limits.max_depth is {limits.max_depth}")
         if self._is_trap(queued.request):
-            detail = f"{limits.max_pages_per_pattern} pages of this pattern brought no item; no more are fetched"
+            limit = self.job.limits.max_pages_per_pattern
+            detail = f"{limit} pages of this pattern brought no item; no more are fetched"
             return FetchError(FailureClass.TRAP, detail)
         return None
 
@@ -538,7 +528,7 @@ class Run:
         outcome = PageOutcome(queued)
         told = error.failure is not FailureClass.TRAP or queued.request_key in self._trap_witnesses
         if told or self._traps.first_report(queued.request.url):
-            outcome.incident = self._incident(queued, error, final=True, attempts=0)
+            outcome.incident = incident(self.progress, queued, error, final=True, attempts=0)
             if error.failure is FailureClass.TRAP:
                 outcome.trap_reported = url_pattern(queued.request.url)
         self._trap_witnesses.discard(queued.request_key)
@@ -548,14 +538,8 @@ class Run:
         self, request: Request, error: FetchError, record: SnapshotRecord | None, url: str = ""
     ) -> None:
         queued: QueuedRequest = request.meta["queued"]
-        attempt = queued.attempts + 1
-        retry_in_s: float | None = None
-        if CONSEQUENCES[error.failure].retry:
-            backoff_s = self.backoff.delay_s(attempt)
-            wait_s = backoff_s if error.retry_after_s is None else error.retry_after_s
-            if attempt < self.job.limits.max_attempts:
-                retry_in_s = wait_s
-        self._finish_failed(queued, error, retry_in_s, record, request, url)
+        again_in_s = retry_in_s(queued, error, self.job.limits, self.backoff)
+        self._finish_failed(queued, error, again_in_s, record, request, url)
 
     def _postpone(self, queued: QueuedRequest, group: str, wait: NotNow) -> None:
         """The budget gives no permit for a long time: the request waits in the frontier, not here."""
@@ -580,15 +564,15 @@ class Run:
         self,
         queued: QueuedRequest,
         error: FetchError,
-        retry_in_s: float | None,
+        again_in_s: float | None,
         record: SnapshotRecord | None,
         request: Request | None = None,
         url: str = "",
     ) -> None:
         outcome = PageOutcome(queued) if request is None else self._outcome(request, error.status, url)
-        outcome.retry_in_s = retry_in_s
-        outcome.incident = self._incident(queued, error, final=retry_in_s is None)
-        if retry_in_s is not None:
+        outcome.retry_in_s = again_in_s
+        outcome.incident = incident(self.progress, queued, error, final=again_in_s is None)
+        if again_in_s is not None:
             self.progress.retries += 1
             record = None  # the last answer is the one that is kept
         elif error.failure is not FailureClass.ROBOTS_DISALLOWED:
@@ -606,22 +590,6 @@ class Run:
             latency_s=request.meta.get("download_latency", 0.0),
         )
 
-    def _incident(
-        self, queued: QueuedRequest, error: FetchError, *, final: bool, attempts: int | None = None
-    ) -> Incident:
-        if final:
-            failures = self.progress.failures
-            failures[error.failure.value] = failures.get(error.failure.value, 0) + 1
-        return Incident(
-            queued.request_key,
-            queued.request.url,
-            error.failure,
-            detail=error.detail,
-            status=error.status,
-            attempts=queued.attempts + 1 if attempts is None else attempts,
-            final=final,
-        )
-
     def _record(
         self,
         url: str,
@@ -631,8 +599,7 @@ class Run:
         digest: str = "",
         repeats: BodyPlace | None = None,
     ) -> SnapshotRecord:
-        moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        return SnapshotRecord(url, status, headers, body, self.rendered, moment, repeats, digest)
+        return SnapshotRecord(url, status, headers, body, self.rendered, fetched_now(), repeats, digest)
 
     def _committed(self, outcomes: Sequence[PageOutcome]) -> None:
         for outcome in outcomes:
@@ -678,10 +645,3 @@ def lower_headers(response: Response) -> dict[str, str]:
         name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
         for name, values in response.headers.items()
     }
-
-
-def _last_line(error: Exception) -> str:
-    """The exception and where it was raised, in one line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
-    return traceback.format_exception_only(error)[-1].strip()[:400] + place

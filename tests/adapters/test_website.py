@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters import _site
@@ -22,6 +22,7 @@ from adapters.contract import (
     PageRequest,
     RecordingItem,
     SourceQuery,
+    XmlBombError,
     adapter_names,
     get_adapter,
 )
@@ -240,13 +241,31 @@ def test_packed_sitemaps_and_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
         parse(b"\x1f\x8bgarbage", kind="sitemap")
 
 
-def test_entities_are_not_expanded() -> None:
+def nested(step: str) -> str:
+    """Entities of which each names the one before, ``&l30;`` last."""
+    return '<!ENTITY l0 "aaaaaaaaaa">' + "".join(f'<!ENTITY l{n} "{step.format(n - 1)}">' for n in range(1, 31))
+
+
+@pytest.mark.parametrize(
+    "entities",
+    [nested("&l{0};&l{0};"), nested("&l{0};"), '<!ENTITY l30 "&other;"><!ENTITY other "&l30;">'],
+    ids=["doubling", "deep", "circle"],
+)
+def test_a_sitemap_of_entities_within_entities_is_a_bomb(entities: str) -> None:
     body = (
-        '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa">'
-        + "".join(f'<!ENTITY a{n} "&a{n - 1 if n else ""};&a{n - 1 if n else ""};">' for n in range(30))
-        + "]><urlset><url><loc>https://a.example/&a29;</loc></url><url><loc>https://a.example/2</loc></url></urlset>"
+        f'<?xml version="1.0"?><!DOCTYPE l [{entities}]><urlset><url><loc>https://a.example/1</loc></url>'
+        "<url><loc>https://a.example/&l30;</loc></url><url><loc>https://a.example/2</loc></url></urlset>"
     )
-    assert all(len(thing.url) < 30 for thing in parse(body, kind="sitemap"))
+    with pytest.raises(XmlBombError, match="entit"):
+        parse(body, kind="sitemap")
+
+
+def test_an_entity_is_not_expanded_and_no_bomb() -> None:
+    body = (
+        '<!DOCTYPE l [<!ENTITY a "aaaaaaaaaa">]><urlset><url><loc>https://a.example/&a;</loc></url>'
+        "<url><loc>https://a.example/2</loc></url></urlset>"
+    )
+    assert [thing.url for thing in parse(body, kind="sitemap")][-1] == "https://a.example/2"
 
 
 def test_an_xml_document_that_is_no_sitemap() -> None:
@@ -260,6 +279,7 @@ def test_sitemap_indexes_end() -> None:
     assert parse(body, context={"from": "sitemap", "sitemaps": 3}) == []
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_items_or_an_extraction_error(body: bytes) -> None:
     for prefix in (b"", b"<urlset>", b'<script type="application/ld+json">{"@type":"MusicRecording","name":'):

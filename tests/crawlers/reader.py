@@ -16,6 +16,7 @@ from adapters.contract import (
     PolitenessDefaults,
     RecordingItem,
     SourceQuery,
+    XmlBombError,
 )
 
 _LINK = re.compile(r'href="([^"]+)"')
@@ -40,6 +41,8 @@ class Reader:
         path = urlsplit(page.url).path
         if path == "/broken":
             raise ExtractionError("the JSON-LD ends in the middle")
+        if path == "/bomb-of-xml":
+            raise XmlBombError("entities within entities")
         if path == "/bug":
             raise KeyError("title")
         text = page.body.decode()

@@ -141,7 +141,7 @@ class Site:
             assert request.transport is not None
             request.transport.close()
             return response
-        if path in ("/broken", "/bug", "/half"):
+        if path in ("/broken", "/bomb-of-xml", "/bug", "/half"):
             return web.Response(text=page(item=number), **html)
         if path == "/script":
             body = "<script>setTimeout(() => { document.body.innerHTML = `" + page("/song/1", item="rendered")

@@ -68,6 +68,7 @@ async def test_each_bad_page_has_its_end(bench: Bench) -> None:
         "hang": F.TIMEOUT,
         "cut": F.CONNECTION,
         "broken": F.BROKEN_MARKUP,
+        "bomb-of-xml": F.XML_BOMB,
         "half": F.BROKEN_MARKUP,
         "bug": F.ADAPTER_BROKEN,
         "out?to=http://127.0.0.2/": F.ADDRESS_BLOCKED,

@@ -199,6 +199,15 @@ async def test_a_list_is_left_where_all_is_known(world: World, site: SongSite) -
     assert [path for path, _ in sorted(site.answers) if path.startswith("/news")] == ["/news", "/news?page=1"]
 
 
+async def test_max_pages_counts_what_is_read_so_that_each_run_gets_further(world: World, site: SongSite) -> None:
+    world.source = {"limits": {"max_pages": 5}}
+    runs = []
+    for _ in range(3):
+        run = await world.crawl()
+        runs.append((len(site.paths(200)), run.counters.get("not_modified", 0), len(world.titles(run))))
+    assert runs == [(5, 0, 4), (5, 5, 9), (3, 10, 12)]
+
+
 async def test_a_list_whose_end_nobody_has_seen_is_not_left(world: World, site: SongSite) -> None:
     site.songs = {number: Song(f"Песня {number}") for number in range(30)}
     world.source = {

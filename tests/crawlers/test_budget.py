@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,13 +42,29 @@ class Shifted:
         self._store.transact(keys, lambda documents, now: change(documents, now + self.ahead_s))
 
 
+class CountedLedger(Ledger):
+    """``answered``: how many questions of each process; ``asking``: how many are under way."""
+
+    answered: Counter[str]
+    asking = 0
+
+    def exchange(self, holder: str, asks: Any) -> Any:
+        self.asking += 1
+        try:
+            return super().exchange(holder, asks)
+        finally:
+            self.answered[holder] += 1
+            self.asking -= 1
+
+
 class Fleet:
     """Processes over one store; ``policy``: what the operator set."""
 
     def __init__(self, store: ScopeStore) -> None:
         self.clock = Shifted(store)
         self.policy: dict[str, BudgetLimits] = {}
-        self.ledger = Ledger(self.clock, lambda: Policy(self.policy))
+        self.ledger = CountedLedger(self.clock, lambda: Policy(self.policy))
+        self.ledger.answered = Counter()
 
     def breaker(self, source: str) -> dict[str, Any]:
         """The breaker of a source as it is kept."""
@@ -57,6 +74,12 @@ class Fleet:
 
     def process(self, name: str | None = None) -> SharedBudget:
         return SharedBudget(self.ledger, holder=name)
+
+    async def hurry(self, times: float) -> None:
+        """The store's clock runs so many times as fast, until it is cancelled."""
+        while True:
+            await asyncio.sleep(0.02)
+            self.clock.ahead_s += 0.02 * (times - 1)
 
 
 @pytest.fixture
@@ -143,9 +166,11 @@ async def test_concurrency_is_counted_over_all_processes(each_fleet: Fleet) -> N
 async def test_fewer_places_than_processes_go_round(fleet: Fleet) -> None:
     budgets = [fleet.process() for _ in range(2)]
     claims = [Claim("site", f"c{n}", limits=BudgetLimits(concurrency=1)) for n in range(2)]
-    _, most, campaigns = await work(budgets, claims, workers=4, requests=150, takes_s=0.03)
+    clock = asyncio.create_task(fleet.hurry(4))  # else each holds the place for 2 s
+    _, most, campaigns = await work(budgets, claims, workers=4, requests=60, takes_s=0.03)
+    clock.cancel()
     assert most == 1
-    assert min(campaigns.values()) >= 20
+    assert min(campaigns.values()) >= 8
     await close(*budgets)
 
 
@@ -186,10 +211,12 @@ async def test_campaigns_share_by_weight(fleet: Fleet) -> None:
     limits = BudgetLimits(delay_s=0.03)
     claims = [Claim("site", "heavy", 3.0, limits=limits), Claim("site", "light", 1.0, limits=limits)]
     # In one process both campaigns; and in two, one each.
-    _, _, campaigns = await work(budgets[:1], claims, workers=8, requests=80)
-    assert 50 <= campaigns["heavy"] <= 68
-    _, _, campaigns = await work(budgets, claims, workers=8, requests=80, group="b:80")
-    assert 44 <= campaigns["heavy"] <= 68
+    (_, _, in_one), (_, _, in_two) = await asyncio.gather(
+        work(budgets[:1], claims, workers=8, requests=80),
+        work(budgets, [replace(claim, source="other") for claim in claims], workers=8, requests=80, group="b:80"),
+    )
+    assert 50 <= in_one["heavy"] <= 68
+    assert 44 <= in_two["heavy"] <= 68
     await close(*budgets)
 
 
@@ -344,6 +371,7 @@ async def test_overload_slows_down_and_good_answers_recover(fleet: Fleet) -> Non
     async with asyncio.timeout(30):
         while lane._delay_s < 0.15:
             (await budget.acquire("a:80", claim)).release(Observed(503, FailureClass.TIMEOUT, 0.01, 10))
+            fleet.clock.ahead_s += 0.25  # one overload counts once a second
         while lane._delay_s > 0.011:
             assert await told(budget, claim) is None
     await close(budget)
@@ -403,13 +431,30 @@ def forget_waits(*budgets: SharedBudget) -> None:
             lane._wait_until = 0.0
 
 
-async def both(one: SharedBudget, other: SharedBudget, claim: Claim) -> list[Permit]:
-    """The permits that either process gets out of several requests."""
+async def both(fleet: Fleet, one: SharedBudget, other: SharedBudget, claim: Claim) -> list[Permit]:
+    """The permits that either process gets out of several requests, until both know that the rest has to wait."""
     forget_waits(one, other)
-    answers = await asyncio.gather(
-        *(asyncio.wait_for(budget.acquire("a:80", claim), 5.0) for budget in (one, other) for _ in range(3)),
-        return_exceptions=True,
-    )
+    before = {budget: fleet.ledger.answered[budget._holder] for budget in (one, other)}
+    requests = {asyncio.create_task(budget.acquire("a:80", claim)) for budget in before for _ in range(3)}
+
+    def settled() -> bool:
+        soon = time.monotonic() + 0.5
+        return not fleet.ledger.asking and all(
+            fleet.ledger.answered[budget._holder] >= count + 2
+            or (
+                fleet.ledger.answered[budget._holder] > count
+                and all(lane.ask_at > soon for lane in budget._lanes.values())
+            )
+            for budget, count in before.items()
+        )
+
+    over, calm = time.monotonic() + 5.0, 0
+    while calm < 3 and time.monotonic() < over and not all(each.done() for each in requests):
+        await asyncio.sleep(0.02)
+        calm = calm + 1 if settled() else 0
+    for each in requests:
+        each.cancel()
+    answers = await asyncio.gather(*requests, return_exceptions=True)
     return [each for each in answers if isinstance(each, Permit)]
 
 
@@ -424,7 +469,7 @@ async def test_a_bot_check_opens_the_breaker_for_the_fleet_and_one_probe_closes_
     assert 0 < wait.seconds <= rules.COOL_DOWN_S
     assert await told(other, Claim("another", "c")) is None  # other sources are not concerned
     each_fleet.clock.ahead_s += rules.COOL_DOWN_S
-    permits = await both(one, other, claim)
+    permits = await both(each_fleet, one, other, claim)
     # Exactly one of the fleet may probe; it fails, and the cool-down doubles.
     assert len(permits) == 1
     permits[0].release(Observed(200, FailureClass.BOT_CHECK, 0.01, 10))
@@ -432,9 +477,9 @@ async def test_a_bot_check_opens_the_breaker_for_the_fleet_and_one_probe_closes_
         while each_fleet.breaker("site").get("trips") != 2:
             await asyncio.sleep(0.02)
     each_fleet.clock.ahead_s += 1.5 * rules.COOL_DOWN_S
-    assert len(await both(one, other, claim)) == 0
+    assert len(await both(each_fleet, one, other, claim)) == 0
     each_fleet.clock.ahead_s += rules.COOL_DOWN_S
-    permits = await both(one, other, claim)
+    permits = await both(each_fleet, one, other, claim)
     assert len(permits) == 1
     permits[0].release(GOOD)
     async with asyncio.timeout(20):
@@ -451,16 +496,16 @@ async def test_a_probe_that_was_never_sent_leaves_room_for_another(fleet: Fleet)
     await see(one, claim, None, FailureClass.BOT_CHECK)
     await opened(one, claim)
     fleet.clock.ahead_s += rules.COOL_DOWN_S
-    (permit,) = await both(one, other, claim)
+    (permit,) = await both(fleet, one, other, claim)
     permit.release()
     async with asyncio.timeout(20):
-        while not (permits := await both(one, other, claim)):
+        while not (permits := await both(fleet, one, other, claim)):
             pass
     assert len(permits) == 1
     # And one whose process was killed is lost after a while.
     fleet.clock.ahead_s += rules.PROBE_S
     async with asyncio.timeout(20):
-        while not (permits := await both(one, other, claim)):
+        while not (permits := await both(fleet, one, other, claim)):
             pass
     await close(one, other)
 

@@ -338,7 +338,7 @@ async def test_every_permit_is_given_back_with_what_was_seen(bench: Bench) -> No
 
 async def test_what_gets_no_permit_waits_in_the_frontier(bench: Bench) -> None:
     """No attempt is counted, nothing is sent meanwhile, and the reason is committed."""
-    bench.budget.not_now[bench.site.host] = time.monotonic() + 0.6
+    bench.budget.not_now[bench.site.host] = time.monotonic() + 1.5
     assert await bench.run(seeds=[f"{bench.site.url}/song/{number}" for number in range(3)])
     assert set(bench.store.items) == {"0", "1", "2"}
     postponed = [outcome for outcome in bench.store.outcomes if outcome.postponed is not None]

@@ -40,8 +40,8 @@ LEAST_BYTES = 300_000
 """Shorter files are jingles and sounds."""
 
 
-TWICE = frozenset({"menu_enhanced.opus"})
-"""Of a recording that is there twice, the file that is left out where recordings must differ."""
+TWICE = frozenset({"menu_enhanced.opus", "Olivier_Militon.-.Apnee2.ogg"})
+"""Of a recording that is there twice (Warzone's menu plain and "enhanced", WarMUX's Apnée), one file."""
 
 _SUFFIXES = {".ogg", ".mp3", ".opus", ".flac"}
 
@@ -131,20 +131,36 @@ def fingerprint(path: Path, name: str = "") -> Items | None:
 def features(path: Path) -> Features | None:
     """Of a file, measured once for this state of the code. None: not usable."""
     key = str(path.relative_to(cache() / "packages")).replace("/", "~")
-    kept = cache() / f"features-{_code()}" / f"{key}.npz"
-    if not kept.exists():
+    place = measured_folder() / f"{key}.npz"
+    if not place.exists():
         try:
             heard = analyse(path)
             assert heard.chroma is not None
-            found = {"items": heard.fingerprint, "frames": heard.chroma.frames, "timbre": heard.chroma.timbre}
+            keep(place, Features(heard.fingerprint, heard.chroma.frames, heard.chroma.timbre))
         except AudioError:
-            found = {}
-        kept.parent.mkdir(exist_ok=True)
-        partial = kept.with_name(f"{kept.name}.{os.getpid()}.npz")
-        np.savez(partial, allow_pickle=False, **found)
-        partial.rename(kept)
-    with np.load(kept) as known:
-        return Features(known["items"], known["frames"], known["timbre"]) if "items" in known else None
+            nothing = np.zeros(0, np.uint32)
+            keep(place, Features(nothing, np.zeros((0, 12), np.uint8), np.zeros((0, 16), np.uint8)))
+    found = kept(place)
+    return found if found.items.size else None
+
+
+def keep(place: Path, found: Features) -> None:
+    """Keeps a measurement; whoever finds the file finds a whole one."""
+    place.parent.mkdir(exist_ok=True)
+    partial = place.with_name(f"{place.name}.{os.getpid()}.npz")
+    np.savez(partial, items=found.items, frames=found.frames, timbre=found.timbre)
+    partial.rename(place)
+
+
+def kept(place: Path) -> Features:
+    """Inverse of `keep`."""
+    with np.load(place) as known:
+        return Features(known["items"], known["frames"], known["timbre"])
+
+
+def measured_folder() -> Path:
+    """Where measurements by this state of the code are kept."""
+    return cache() / f"features-{_code()}"
 
 
 def _code() -> str:

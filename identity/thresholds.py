@@ -52,16 +52,18 @@ COMPARED_MEMBERS = 10
 """How many recordings of one version are compared before it may be called the same."""
 
 CLEAR_BIT_ERROR_RATE = 0.05
-"""Up to here the timbre has no say. Sample-locked re-renders begin at 0.07: 60 songs rendered with drums added, or
-without the voice that leads (the accompaniment unchanged) reach that, below `SAME_BIT_ERROR_RATE`."""
+"""Up to here the timbre has no say. Sample-locked re-renders begin above it: of 31 tuning songs rendered with drums
+added, or without the part that leads (the accompaniment unchanged), the nearest had 0.067."""
 
 SAME_TIMBRE = 0.97
-"""From `CLEAR_BIT_ERROR_RATE` on, less likeness of timbre makes of "the same recording" a question."""
+"""From `CLEAR_BIT_ERROR_RATE` on, less likeness of timbre makes of "the same recording" a question. Of the tuning
+songs' re-renders up to `SAME_BIT_ERROR_RATE` the likest had 0.967, the others 0.955 and less."""
 
 SAME_MIX_TIMBRE = 0.98
 SAME_MIX_LEAST = 0.97
 """From here (balance, and level of the third worst band) a bit error rate up to `REVIEW_BIT_ERROR_RATE` is a filter's
-work (an equaliser), and the same recording."""
+work (an equaliser), and the same recording. Of the tuning songs' re-renders in that band the likest had 0.92; of 34
+equalised copies 29 lie above."""
 
 DAMAGED_TIMBRE = 0.65
 """From here a person should look, whatever the bit error rate at the best offset. Damaged copies (telephone, a room,

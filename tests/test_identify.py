@@ -17,7 +17,7 @@ from catalog.repositories import accounts
 from media.store import ObjectStore
 from runtime.connections import Connections
 from tests.crawlers.servers import Server, answer, serving
-from tests.media.synth import encode, render, write_wav
+from tests.media.synth import RATE, encode, ffmpeg, render, write_wav
 from tests.runtime.conftest import settings, versions
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
@@ -46,6 +46,9 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("copies")
     encode(write_wav(root / "a.wav", render(80, 45)), root / "copy.mp3", "-map_metadata", "-1", before=("-ss", "5"))
     encode(write_wav(root / "b.wav", render(81, 30)), root / "other.mp3", "-map_metadata", "-1")
+    faster = f"asetrate={round(RATE * 1.03)},aresample={RATE}"
+    encode(root / "a.wav", root / "faster.mp3", "-map_metadata", "-1", "-af", faster)
+    ffmpeg("-f", "lavfi", "-i", "sine=1000:d=20", root / "tone.wav")
     (root / "broken.mp3").write_bytes(b"no audio at all")
     return root
 
@@ -93,6 +96,17 @@ def test_a_file(data_dir: Path, copies: Path) -> None:
     shown = versions(data_dir, "identify", str(copies / "copy.mp3")).stdout
     assert "Same sound over" in shown
     assert "nothing in the catalog" in versions(data_dir, "identify", str(copies / "other.mp3")).stdout
+
+
+def test_another_speed_is_tried_and_what_is_no_music_is_said(data_dir: Path, copies: Path) -> None:
+    status, (found,), _ = ask(data_dir, str(copies / "faster.mp3"))
+    best = found["proposals"][0]
+    assert (status, best["question"], best["title"]) == (0, "recording", "Утро над рекой")
+    assert best["evidence"]["speed_factor"] == pytest.approx(1.03, abs=0.006)
+    assert found["audio"]["content"] is None
+    status, (found,), _ = ask(data_dir, str(copies / "tone.wav"))
+    assert (status, found["audio"]["content"]["kind"]) == (0, "tone")
+    assert "tone, not music: one pitch" in versions(data_dir, "identify", str(copies / "tone.wav")).stdout
 
 
 def test_a_page_and_an_audio_address(data_dir: Path, site: Server) -> None:

@@ -64,17 +64,16 @@ def likeness(ours: Frames, theirs: Frames, offset_s: float, pace: float = 1.0) -
     """
     if min(len(ours), len(theirs)) < 2:
         return None
-    at = offset_s / FRAME_SECONDS + pace * np.arange(len(ours))
-    inside = (at >= 0) & (at <= len(theirs) - 1)
+    places = np.arange(len(ours), dtype=np.float64)
+    at = offset_s / FRAME_SECONDS + pace * places
+    # What is read between two frames is smoother than a frame: each side is moved by half of what does not fit.
+    rest = (at - np.rint(at)) / 2
+    places, at = places - rest, at - rest
+    inside = (places >= 0) & (places <= len(ours) - 1) & (at >= 0) & (at <= len(theirs) - 1)
     if np.count_nonzero(inside) * FRAME_SECONDS < MIN_TIMBRE_S:
         return None
-    at = at[inside]
-    before = np.floor(at).astype(np.intp)
-    share = (at - before)[:, None]
-    # Both are smoothed first, since what is read between two frames is smooth.
-    other = _smooth(theirs)
-    there = other[before] * (1 - share) + other[np.minimum(before + 1, len(other) - 1)] * share
-    here, there = _moving(_smooth(ours)[inside]), _moving(there)
+    here = _moving(_read(_smooth(ours), places[inside]))
+    there = _moving(_read(_smooth(theirs), at[inside]))
     levels = np.sort(_correlations(here, there))
     balance = _correlations(here - here.mean(axis=1, keepdims=True), there - there.mean(axis=1, keepdims=True))
     return Likeness(round(float(balance.mean()), 3), round(float(levels[_WORST]), 3))
@@ -93,6 +92,14 @@ def second_verdict(verdict: Verdict | None, alignment: Alignment, sounds: Likene
     if verdict in (Verdict.WEAK, None):
         return Verdict.REVIEW if sounds.balance >= DAMAGED_TIMBRE else verdict
     return verdict
+
+
+def _read(levels: _Levels, places: npt.NDArray[np.float64]) -> _Levels:
+    """Between the frames, where there is none."""
+    before = np.floor(places).astype(np.intp)
+    share = (places - before)[:, None]
+    result: _Levels = levels[before] * (1 - share) + levels[np.minimum(before + 1, len(levels) - 1)] * share
+    return result
 
 
 def _smooth(frames: Frames) -> _Levels:

@@ -21,7 +21,7 @@ from identity.recording.closer import Closer, OtherSpeed, recall
 from identity.recording.index import RecordingIndex, SegmentIndex, driver_connection
 from identity.recording.items import Items, items_from_bytes
 from identity.recording.tempo import align_at_any_tempo
-from identity.recording.timbre import Likeness, likeness, second_verdict, timbre_from_bytes
+from identity.recording.timbre import Likeness, best_offset_s, likeness, second_verdict, timbre_from_bytes
 from identity.recording.verifying import look_up, verdict_of
 from identity.thresholds import (
     CHANCE_BIT_ERROR_RATE,
@@ -41,6 +41,9 @@ from media.types import ITEM_SECONDS, Frames
 # Two offsets that differ by a rounding of each of two alignments are the same.
 _OFFSET_SLACK = 2
 
+
+_FRAME_ITEMS = 5
+"""Items before and after the offset of a timbre, which is known to half a second."""
 
 _TIER_MEMBERS = 3
 """Of a recording that was missed, so many of the index's best are tried at other tempi (4 ms each)."""
@@ -323,18 +326,41 @@ def _at_speed(session: Session, index: RecordingIndex, other: OtherSpeed, exclud
 
 
 def _near(session: Session, items: Items, closer: Closer, known: set[uuid.UUID]) -> list[_Match]:
-    """Members whose melody is near, at the offset where they agree best: their timbre decides what that is worth."""
+    """Members whose melody is near and whose timbre agrees, at the offset of the fingerprints, or, where these are too
+    damaged, at that of the timbre."""
     wanted = [each for each in closer.near if each not in known]
     if not wanted or closer.timbre is None:
         return []
     query = select(AudioFingerprint.id).where(AudioFingerprint.candidate_id.in_(wanted))
     members = _read(session, None, list(session.scalars(query)), len(wanted))
+    timbres = _timbres(session, [member.candidate_id for member in members])
     found = align_all(items, [member.items for member in members], DAMAGED_BIT_ERROR_RATE)
-    return [
-        _Match(member, items, aligned)
-        for member, aligned in zip(members, found, strict=True)
-        if aligned and aligned.alignment.distinct_share >= MIN_DISTINCT_SHARE
-    ]
+    result = []
+    for member, aligned in zip(members, found, strict=True):
+        if (theirs := timbres.get(member.candidate_id)) is None:
+            continue
+        if aligned is None or not _agrees(closer.timbre, theirs, aligned.alignment):
+            aligned = _aligned_by_timbre(items, closer.timbre, member.items, theirs)
+        if aligned and _agrees(closer.timbre, theirs, aligned.alignment):
+            result.append(_Match(member, items, aligned))
+    return result
+
+
+def _agrees(ours: Frames, theirs: Frames, alignment: Alignment) -> bool:
+    sounds = likeness(ours, theirs, alignment.offset_s)
+    return alignment.distinct_share >= MIN_DISTINCT_SHARE and sounds is not None and sounds.balance >= DAMAGED_TIMBRE
+
+
+def _aligned_by_timbre(items: Items, timbre: Frames, others: Items, their_timbre: Frames) -> Aligned | None:
+    """Where the fingerprints agree best near the offset of the timbre, unless they do not agree at all."""
+    offset_s = best_offset_s(timbre, their_timbre)
+    if offset_s is None:
+        return None
+    middle = round(offset_s / ITEM_SECONDS)
+    steps = range(middle - _FRAME_ITEMS, middle + _FRAME_ITEMS + 1)
+    tried = [Aligned(step, alignment) for step in steps if (alignment := align_at(items, others, step))]
+    best = min(tried, key=lambda each: each.alignment.bit_error_rate, default=None)
+    return best if best and best.alignment.bit_error_rate <= DAMAGED_BIT_ERROR_RATE else None
 
 
 def _doubtful(matches: list[_Match]) -> bool:
@@ -346,15 +372,19 @@ def _sounding_like(session: Session, timbre: Frames, matches: list[_Match]) -> l
     asked = [match.member.candidate_id for match in matches if _doubtful([match])]
     if not asked:
         return matches
-    query = select(AudioFingerprint.candidate_id, AudioFingerprint.timbre)
-    rows = session.execute(query.where(AudioFingerprint.candidate_id.in_(asked), AudioFingerprint.timbre.is_not(None)))
-    theirs = {candidate_id: timbre_from_bytes(data) for candidate_id, data in rows if data is not None}
+    theirs = _timbres(session, asked)
     return [
         replace(match, sounds=_likeness(match, timbre, theirs[match.member.candidate_id]))
         if match.member.candidate_id in theirs
         else match
         for match in matches
     ]
+
+
+def _timbres(session: Session, candidate_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Frames]:
+    query = select(AudioFingerprint.candidate_id, AudioFingerprint.timbre)
+    rows = session.execute(query.where(AudioFingerprint.candidate_id.in_(candidate_ids)))
+    return {candidate_id: timbre_from_bytes(data) for candidate_id, data in rows if data is not None}
 
 
 def _likeness(match: _Match, ours: Frames, theirs: Frames) -> Likeness | None:

@@ -79,6 +79,22 @@ def likeness(ours: Frames, theirs: Frames, offset_s: float, pace: float = 1.0) -
     return Likeness(round(float(balance.mean()), 3), round(float(levels[_WORST]), 3))
 
 
+def best_offset_s(ours: Frames, theirs: Frames) -> float | None:
+    """Where our time 0 lies in theirs if the timbre alone decides, within half a second; None where no `MIN_TIMBRE_S`
+    lie on each other. For copies whose fingerprint is too damaged to say."""
+    least = round(MIN_TIMBRE_S / FRAME_SECONDS)
+    if min(len(ours), len(theirs)) < least:
+        return None
+    here, there = _shape(ours), _shape(theirs)
+    size = 1 << (len(here) + len(there) - 1).bit_length()
+    product = np.fft.rfft(there, size, axis=0) * np.conj(np.fft.rfft(here, size, axis=0))
+    sums = np.fft.irfft(product, size, axis=0).sum(axis=1)
+    lags = np.arange(least - len(here), len(there) - least + 1)
+    together = np.minimum(len(here), len(there) - lags) - np.maximum(0, -lags)
+    # The likeness in standard errors: a long passage that is somewhat alike is less by chance than a short one.
+    return float(lags[np.argmax(sums[lags] / np.sqrt(together))] * FRAME_SECONDS)
+
+
 def second_verdict(verdict: Verdict | None, alignment: Alignment, sounds: Likeness | None) -> Verdict | None:
     """What the fingerprints said, in the light of the timbre. Where that is not known, nothing changes."""
     if sounds is None:
@@ -92,6 +108,14 @@ def second_verdict(verdict: Verdict | None, alignment: Alignment, sounds: Likene
     if verdict in (Verdict.WEAK, None):
         return Verdict.REVIEW if sounds.balance >= DAMAGED_TIMBRE else verdict
     return verdict
+
+
+def _shape(frames: Frames) -> _Levels:
+    """What each band has above the others of the moment, as much in every band."""
+    levels = _moving(_smooth(frames))
+    levels -= levels.mean(axis=1, keepdims=True)
+    result: _Levels = levels / np.maximum(levels.std(axis=0), 1e-9)
+    return result
 
 
 def _read(levels: _Levels, places: npt.NDArray[np.float64]) -> _Levels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -17,7 +18,7 @@ from identity.evidence import Alignment, Proposal, Verdict
 from identity.melody import service as melody
 from identity.recording import closer as closer_look
 from identity.recording.service import propose
-from identity.recording.timbre import Likeness, likeness, second_verdict
+from identity.recording.timbre import Likeness, best_offset_s, likeness, second_verdict
 from media.analysis import analyse
 from media.timbre import BANDS
 from media.types import FRAME_SECONDS, AudioFeatures
@@ -96,6 +97,14 @@ def test_likeness_is_taken_where_they_lie_on_each_other() -> None:
     assert likeness(flat, flat, 0.0) == Likeness(0.0, 0.0)
 
 
+def test_the_offset_of_a_timbre() -> None:
+    whole = np.random.default_rng(6).integers(60, 160, (200, BANDS), dtype=np.uint8)
+    assert best_offset_s(whole[50:120], whole) == pytest.approx(50 * FRAME_SECONDS)
+    assert best_offset_s(whole, whole[50:120]) == pytest.approx(-50 * FRAME_SECONDS)
+    assert best_offset_s(whole[100:], whole[:160]) == pytest.approx(100 * FRAME_SECONDS)
+    assert best_offset_s(whole[:20], whole) is None
+
+
 @pytest.mark.parametrize(
     ("rate", "said", "found", "expected"),
     [
@@ -159,6 +168,21 @@ def test_damaged_copies_are_found(database: Database, hear: Callable[[str], Audi
         assert proposal.extra["timbre"]["likeness"] > 0.85
         assert "timbre" in {part.name for part in proposal.parts}
         assert "timbre" in proposal.sentence
+
+
+def test_where_the_fingerprint_cannot_say_the_timbre_says_where(
+    database: Database, hear: Callable[[str], AudioFeatures]
+) -> None:
+    original, copy = hear("original"), hear("telephone")
+    dice = np.random.default_rng(7)
+    # Four bits of ten are wrong: no votes are left.
+    wrong = np.packbits(dice.random((copy.fingerprint.size, 32)) < 0.42, axis=1).view("<u4")[:, 0]
+    lost = replace(copy, fingerprint=original.fingerprint[: wrong.size] ^ wrong)
+    (proposal,) = proposed(database, original, lost)
+    assert proposal.verdict is Verdict.REVIEW
+    assert proposal.alignment is not None
+    assert proposal.alignment.bit_error_rate > 0.35
+    assert proposal.alignment.offset_s == pytest.approx(0, abs=0.6)
 
 
 def test_what_is_played_along_is_no_copy(database: Database, hear: Callable[[str], AudioFeatures]) -> None:

@@ -71,25 +71,24 @@ class Blocked:
 
 
 _ARTISTS = -1
-# One text for all items, so that it is prepared once. The threshold stands until the end of the transaction.
+# One text for all items, so that it is prepared once. Rows are gathered before they are sorted: a prepared statement is
+# planned for unknown keys, and would walk all titles in the order of their songs to save the sorting. The threshold
+# stands until the end of the transaction.
 _TITLED = text(
     """
+    WITH keyed AS MATERIALIZED (
+        SELECT w.part, t.song_id FROM (
+            SELECT 0 AS part, unnest(CAST(:keys_0 AS text[])) AS key
+            UNION ALL SELECT 1, unnest(CAST(:keys_1 AS text[]))
+            UNION ALL SELECT 2, unnest(CAST(:keys_2 AS text[]))
+        ) w JOIN song_titles t ON t.key = w.key
+    ), titled AS MATERIALIZED (
+        SELECT DISTINCT k.part, k.song_id FROM keyed k JOIN songs s ON s.id = k.song_id WHERE s.deleted_at IS NULL
+    )
     SELECT -2, CAST(NULL AS uuid), NULL, set_config('pg_trgm.similarity_threshold', :threshold, true)
-    UNION ALL (
-        SELECT DISTINCT 0, t.song_id, NULL, NULL FROM song_titles t JOIN songs s ON s.id = t.song_id
-        WHERE t.key = ANY(CAST(:keys_0 AS text[])) AND s.deleted_at IS NULL
-        ORDER BY t.song_id LIMIT :limit_0
-    )
-    UNION ALL (
-        SELECT DISTINCT 1, t.song_id, NULL, NULL FROM song_titles t JOIN songs s ON s.id = t.song_id
-        WHERE t.key = ANY(CAST(:keys_1 AS text[])) AND s.deleted_at IS NULL
-        ORDER BY t.song_id LIMIT :limit_1
-    )
-    UNION ALL (
-        SELECT DISTINCT 2, t.song_id, NULL, NULL FROM song_titles t JOIN songs s ON s.id = t.song_id
-        WHERE t.key = ANY(CAST(:keys_2 AS text[])) AND s.deleted_at IS NULL
-        ORDER BY t.song_id LIMIT :limit_2
-    )
+    UNION ALL (SELECT part, song_id, NULL, NULL FROM titled WHERE part = 0 ORDER BY song_id LIMIT :limit_0)
+    UNION ALL (SELECT part, song_id, NULL, NULL FROM titled WHERE part = 1 ORDER BY song_id LIMIT :limit_1)
+    UNION ALL (SELECT part, song_id, NULL, NULL FROM titled WHERE part = 2 ORDER BY song_id LIMIT :limit_2)
     UNION ALL SELECT -1, artist_id, key, name FROM artist_aliases WHERE key = ANY(CAST(:names AS text[]))
     """
 )

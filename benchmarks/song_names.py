@@ -12,15 +12,20 @@ then `similarity`), rapidfuzz's `token_set_ratio`, and the longest known title t
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
+import psutil
 import psycopg
 from rapidfuzz import fuzz, process, utils
 from sqlalchemy import text
@@ -49,6 +54,7 @@ FIGURES = (
 TOP1, VERBATIM, TOP5, PRECISION, CALIBRATION = 0.93, 0.995, 0.985, 0.995, 0.03
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "names-reliability.svg"
 _BINS = 10
+_Question = TypeVar("_Question")
 
 
 @dataclass(slots=True)
@@ -74,6 +80,16 @@ class Ranking:
         self.verbatim += verbatim
         self.top1_verbatim += verbatim and first
         self.sure.append((ranked[0][1] if ranked else 0.0, first))
+
+    def join(self, other: Ranking) -> None:
+        """Adds what another share of the questions gave."""
+        self.asked += other.asked
+        self.top1 += other.top1
+        self.top5 += other.top5
+        self.verbatim += other.verbatim
+        self.top1_verbatim += other.top1_verbatim
+        self.sure += other.sure
+        self.pairs += other.pairs
 
     def share(self, count: int) -> float:
         """Of the questions asked."""
@@ -161,28 +177,32 @@ class Ours:
     ranking: Ranking = field(default_factory=lambda: Ranking("ours"))
     by_id: list[bool] = field(default_factory=list)
     automatic: list[bool] = field(default_factory=list)
-    seconds: float = 0.0
+    cpu_s: float = 0.0
 
 
-def _ask_all(session: Session, loaded: data.Loaded, videos: Sequence[data.Video]) -> Ours:
+def _ask_all(url: str, loaded: data.Loaded, videos: Sequence[data.Video]) -> Ours:
     result = Ours()
-    for video in videos:
-        right = loaded.by_key[title_key(video.song_title)]
-        started = time.perf_counter()
-        found = _ask(session, video.item)
-        result.seconds += time.perf_counter() - started
-        ranked = [(p.song_id in right, p.probability) for p in found]
-        if ranked and ranked[0][0]:  # of equally titled songs: that it is one of them
-            ranked[0] = (True, sum(p.probability for p in found if p.song_id in right))
-        result.ranking.add(ranked, is_verbatim(video))
-        listed = loaded.by_recording.get((title_key(video.song_title), video.performer.casefold()))
-        if listed:
-            result.by_id.append(bool(found) and found[0].song_id in listed)
-        result.automatic += [p.song_id in right for p in found if p.verdict is Verdict.SAME]
-        with _without(session, right):
-            others = _ask(session, video.item)
-        result.ranking.sure.append((others[0].probability if others else 0.0, False))
-        result.automatic += [False for p in others if p.verdict is Verdict.SAME]
+    with _session(url) as session:
+        backend = psutil.Process(session.scalar(text("SELECT pg_backend_pid()")))
+        for video in videos:
+            right = loaded.by_key[title_key(video.song_title)]
+            found = _ask(session, video.item)
+            ranked = [(p.song_id in right, p.probability) for p in found]
+            if ranked and ranked[0][0]:  # of equally titled songs: that it is one of them
+                ranked[0] = (True, sum(p.probability for p in found if p.song_id in right))
+            result.ranking.add(ranked, is_verbatim(video))
+            listed = loaded.by_recording.get((title_key(video.song_title), video.performer.casefold()))
+            if listed:
+                result.by_id.append(bool(found) and found[0].song_id in listed)
+            result.automatic += [p.song_id in right for p in found if p.verdict is Verdict.SAME]
+            with _without(session, right):
+                others = _ask(session, video.item)
+            result.ranking.sure.append((others[0].probability if others else 0.0, False))
+            result.automatic += [False for p in others if p.verdict is Verdict.SAME]
+        started = time.process_time() + sum(backend.cpu_times()[:2])
+        for video in videos:
+            _ask(session, video.item)
+        result.cpu_s = time.process_time() + sum(backend.cpu_times()[:2]) - started
     return result
 
 
@@ -191,16 +211,18 @@ def is_verbatim(video: data.Video) -> bool:
     return f" {title_key(video.song_title)} " in f" {title_key(video.title)} "
 
 
-def _pairs(session: Session, loaded: data.Loaded, pairs: Sequence[data.Pair]) -> list[tuple[float, bool]]:
+def _pairs(url: str, loaded: data.Loaded, pairs: Sequence[data.Pair]) -> list[tuple[float, bool]]:
     """(probability that the video is of the song, whether it is)."""
     asked: dict[tuple[str, str], list[Proposal]] = {}
     said = []
-    for pair in pairs:
-        video = (pair.title, pair.channel)
-        if video not in asked:
-            asked[video] = _ask(session, {"title": pair.title, "credits": [{"name": pair.channel, "role": "channel"}]})
-        right = loaded.by_key[title_key(pair.song_title)]
-        said.append((sum(p.probability for p in asked[video] if p.song_id in right), pair.same))
+    with _session(url) as session:
+        for pair in pairs:
+            video = (pair.title, pair.channel)
+            if video not in asked:
+                item = {"title": pair.title, "credits": [{"name": pair.channel, "role": "channel"}]}
+                asked[video] = _ask(session, item)
+            right = loaded.by_key[title_key(pair.song_title)]
+            said.append((sum(p.probability for p in asked[video] if p.song_id in right), pair.same))
     return said
 
 
@@ -292,76 +314,109 @@ def measure(
     videos = [video for video in labelled.videos if data.half(video.song_title) == share][:most]
     pairs = [pair for pair in labelled.pairs if data.half(pair.song_title) == share][:most]
     titles = labelled.titles()
-    with _stack.running("postgres") as stack:
-        with _catalog(stack, labelled, "others", with_own=False) as (session, loaded):
-            ours = _ask_all(session, loaded, videos)
-            ours.ranking.pairs = _pairs(session, loaded, pairs)
-        with _catalog(stack, labelled, "own", with_own=True) as (session, loaded):
-            own = _ask_all(session, loaded, videos)
-        baselines = _baselines(stack, titles, videos, pairs)
+    with (
+        _stack.running("postgres") as stack,
+        _catalog(stack, labelled, "others", with_own=False) as (others_url, others_loaded),
+        _catalog(stack, labelled, "own", with_own=True) as (own_url, own_loaded),
+        ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool,
+    ):
+        searched = [
+            pool.submit(_search_all, name, stack.connections.database_url, titles, videos, pairs) for name in BASELINES
+        ]
+        asked_pairs = [pool.submit(_pairs, others_url, others_loaded, part) for part in _parts(pairs)]
+        asked_others = [pool.submit(_ask_all, others_url, others_loaded, part) for part in _parts(videos)]
+        asked_own = [pool.submit(_ask_all, own_url, own_loaded, part) for part in _parts(videos)]
+        ours, own = (_together(each.result() for each in asked) for asked in (asked_others, asked_own))
+        ours.ranking.pairs = [said for each in asked_pairs for said in each.result()]
+        baselines = [each.result() for each in searched]
     return _figures(ours, own, baselines, len(titles), len(pairs), picture)
+
+
+def _parts(questions: Sequence[_Question]) -> list[Sequence[_Question]]:
+    """Shares for the processes, some for each, as some take longer."""
+    size = max(1, -(-len(questions) // (4 * (os.cpu_count() or 1))))
+    return [questions[start : start + size] for start in range(0, len(questions), size)]
+
+
+def _together(parts: Iterable[Ours]) -> Ours:
+    """What the shares said, as one."""
+    result = Ours()
+    for part in parts:
+        result.ranking.join(part.ranking)
+        result.by_id += part.by_id
+        result.automatic += part.automatic
+        result.cpu_s += part.cpu_s
+    return result
 
 
 @contextmanager
 def _catalog(
     stack: _stack.Stack, labelled: data.Labelled, name: str, *, with_own: bool
-) -> Iterator[tuple[Session, data.Loaded]]:
-    """A database of its own with all the songs."""
+) -> Iterator[tuple[str, data.Loaded]]:
+    """The address of a database of its own with all the songs."""
     url = stack.connections.database_url
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE names_{name}".encode())
-    database = Database(url.rpartition("/")[0] + f"/names_{name}")
+    url = url.rpartition("/")[0] + f"/names_{name}"
+    upgrade(url)
+    with _session(url) as session:
+        loaded = data.load(session, labelled, with_own=with_own)
+        session.commit()
+    yield url, loaded
+
+
+@contextmanager
+def _session(url: str) -> Iterator[Session]:
+    """A session of which nothing is kept that is not committed, and how its connection ends."""
+    database = Database(url)
     try:
-        upgrade(url.rpartition("/")[0] + f"/names_{name}")
-        with database.transaction() as session:
-            loaded = data.load(session, labelled, with_own=with_own)
-        with database.transaction() as session:
-            yield session, loaded
-            session.rollback()
+        with Session(database.engine) as session:
+            yield session
     finally:
         database.dispose()
 
 
-def _baselines(
-    stack: _stack.Stack, titles: Sequence[str], videos: Sequence[data.Video], pairs: Sequence[data.Pair]
-) -> list[Ranking]:
-    with psycopg.connect(stack.connections.database_url) as connection:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
-        connection.execute("CREATE TEMPORARY TABLE names_titles (title text)")
-        with connection.cursor().copy("COPY names_titles FROM STDIN") as copy:
-            for title in titles:
-                copy.write_row((title,))
-        searches = {
-            "pg_trgm": titles_by_trigram(connection),
-            "token_set_ratio": titles_by_token_set(titles),
-            "longest contained title": titles_by_containment(titles),
-        }
-        scorers: dict[str, Callable[[str, str], float]] = {
-            "token_set_ratio": lambda song, raw: fuzz.token_set_ratio(song, raw, processor=utils.default_process) / 100,
-            "longest contained title": lambda song, raw: float(f" {title_key(song)} " in f" {title_key(raw)} "),
-        }
-        found = []
-        for name, search in searches.items():
-            ranking = Ranking(name)
-            for video in videos:
-                wanted = canonical_key(title_key(video.song_title))
-                ranked = _distinct(search(video.title), wanted)
-                ranking.add(ranked, is_verbatim(video))
-                others = [score for right, score in ranked if not right]
-                ranking.sure.append((others[0] if others else 0.0, False))
-            if scorer := scorers.get(name):
-                ranking.pairs = [(scorer(pair.song_title, pair.title), pair.same) for pair in pairs]
-            else:
-                with connection.cursor() as cursor:
-                    cursor.execute(
-                        "SELECT word_similarity(s, v) FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS p(s, v, n)"
-                        " ORDER BY n",
-                        ([pair.song_title for pair in pairs], [pair.title for pair in pairs]),
-                    )
-                    scores = [float(row[0]) for row in cursor.fetchall()]
-                ranking.pairs = [(score, pair.same) for score, pair in zip(scores, pairs, strict=True)]
-            found.append(ranking)
-    return found
+BASELINES = ("pg_trgm", "token_set_ratio", "longest contained title")
+
+
+def _search_all(
+    name: str, url: str, titles: Sequence[str], videos: Sequence[data.Video], pairs: Sequence[data.Pair]
+) -> Ranking:
+    """What a baseline says. ``url``: a database for its table."""
+    scorer: Callable[[str, str], float]
+    with psycopg.connect(url) as connection:
+        if name == "pg_trgm":
+            connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+            connection.execute("CREATE TEMPORARY TABLE names_titles (title text)")
+            with connection.cursor().copy("COPY names_titles FROM STDIN") as copy:
+                for title in titles:
+                    copy.write_row((title,))
+            search = titles_by_trigram(connection)
+
+            def scorer(song: str, raw: str) -> float:
+                row = connection.execute("SELECT word_similarity(%s, %s)", (song, raw)).fetchone()
+                return float(row[0]) if row else 0.0
+
+        elif name == "token_set_ratio":
+            search = titles_by_token_set(titles)
+
+            def scorer(song: str, raw: str) -> float:
+                return fuzz.token_set_ratio(song, raw, processor=utils.default_process) / 100
+
+        else:
+            search = titles_by_containment(titles)
+
+            def scorer(song: str, raw: str) -> float:
+                return float(f" {title_key(song)} " in f" {title_key(raw)} ")
+
+        ranking = Ranking(name)
+        for video in videos:
+            ranked = _distinct(search(video.title), canonical_key(title_key(video.song_title)))
+            ranking.add(ranked, is_verbatim(video))
+            others = [score for right, score in ranked if not right]
+            ranking.sure.append((others[0] if others else 0.0, False))
+        ranking.pairs = [(scorer(pair.song_title, pair.title), pair.same) for pair in pairs]
+    return ranking
 
 
 def _figures(
@@ -392,7 +447,8 @@ def _figures(
             mine.share(mine.top1),
             TOP1,
             {each.name: each.share(each.top1) for each in baselines},
-            f"{asked}; {by_id}; {1000 * ours.seconds / max(1, mine.asked):.0f} ms a question",
+            f"{asked}; {by_id}; a question costs {1000 * ours.cpu_s / max(1, mine.asked):.0f} ms of processor time, the"
+            " database's included",
         ),
         _figure(
             "names_top1_verbatim",
@@ -443,14 +499,20 @@ def _figures(
 
 
 def fit(folder: Path = data.SHARED_DATA) -> None:
-    """Fits the weights on the tuning half and prints them, with their cross-validated quality."""
+    """Fits the weights on the tuning half and prints them beside the committed ones, with their quality on folds."""
     labelled = data.read(folder)
     videos = [video for video in labelled.videos if data.half(video.song_title) == "tune"]
+    asked = {}
     with _stack.running("postgres") as stack:
         for name, own in (("others", False), ("own", True)):
-            with _catalog(stack, labelled, name, with_own=own) as (session, loaded):
-                questions = _names_fit.questions(session, loaded, videos)
-            print(f"{name}: {_names_fit.report(questions)}")
+            with _catalog(stack, labelled, name, with_own=own) as (url, loaded), _session(url) as session:
+                asked[name] = _names_fit.questions(session, loaded, videos)
+    fitted, before = _names_fit.fit(asked["others"], asked["own"])
+    for name, new, old in zip((*_names_fit.NAMES, "bias"), fitted, before, strict=True):
+        print(f"{name:16} {new:7.2f}  (committed {old:.2f})")
+    print(f"largest difference: {max(abs(fitted - before)):.2f}")
+    for name, questions in asked.items():
+        print(f"{name}: {_names_fit.report(questions, fitted)}")
 
 
 if __name__ == "__main__":

@@ -98,11 +98,17 @@ _CAPITAL = re.compile(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])")
 def block(session: Session, subject: Subject) -> Blocked:
     """The songs worth comparing, by equal keys, runs of words, similar keys and telling words; in two statements."""
     exact = {*subject.title_keys, *subject.other_keys}
-    words = [word for part, _ in segments_of(subject.raw_title) for word in title_words(part)][: th.MAX_WORDS]
+    segments = [title_words(part) for part, _ in segments_of(subject.raw_title)]
+    words = [word for segment in segments for word in segment][: th.MAX_WORDS]
     runs = {*_runs(title_key(subject.raw_title)), *_runs(" ".join(words))} - exact
     single = {run for run in runs if " " not in run}
+    spelled = {" ".join(word) for word in single if word.isalpha() and len(word) <= th.SPELLED_LETTERS}
     # Apart, so that the many songs of a common word cannot crowd out the one that is meant; but in one statement.
-    blocks = [(sorted(exact), th.EQUAL_LIMIT), (sorted(runs - single), th.RUN_LIMIT), (sorted(single), th.RUN_LIMIT)]
+    blocks = [
+        (sorted(exact), th.EQUAL_LIMIT),
+        (sorted(runs - single), th.RUN_LIMIT),
+        (sorted(single | spelled), th.RUN_LIMIT),
+    ]
     rows = session.execute(
         _TITLED,
         {
@@ -117,7 +123,9 @@ def block(session: Session, subject: Subject) -> Blocked:
     for number, (keys, limit) in enumerate(blocks):
         if sum(row[0] == number for row in rows) == limit:
             found.update(_sharing_artists(session, subject, artists, keys))
-    near, titles = _near(session, subject, words)
+    readings = dict.fromkeys((*subject.title_keys[:1], *map(" ".join, segments)))
+    similar = [key for key in readings if len(key) >= th.NEAR_LETTERS][: th.NEAR_READINGS]
+    near, titles = _near(session, subject, words, similar)
     found |= near
     if iswc := normal_iswc(subject.identifiers.get("iswc")):
         plain = func.upper(func.regexp_replace(Song.identifiers["iswc"].astext, "[^0-9A-Za-z]", "", "g"))
@@ -154,20 +162,23 @@ def _artist_runs(subject: Subject, words: Sequence[str]) -> list[str]:
 _WORDS = text(
     """
     WITH hits AS MATERIALIZED (
-        SELECT w.word, h.id, h.song_id, h.size FROM unnest(CAST(:words AS text[])) AS w(word) CROSS JOIN LATERAL (
-            SELECT t.id, t.song_id, cardinality(t.words) AS size FROM song_titles t
-            WHERE t.words @> ARRAY[w.word] LIMIT :titles
+        SELECT w.word, h.id, h.song_id, h.words FROM unnest(CAST(:words AS text[])) AS w(word) CROSS JOIN LATERAL (
+            SELECT t.id, t.song_id, t.words FROM song_titles t WHERE t.words @> ARRAY[w.word] LIMIT :titles
         ) h
     ), counted AS (
         SELECT word, count(*) AS titles FROM hits GROUP BY word
     ), scored AS (
-        SELECT h.song_id, sum(1 / (1 + ln(c.titles))) * count(*) / min(h.size) AS told
-        FROM hits h JOIN counted c USING (word) GROUP BY h.id, h.song_id
+        SELECT h.song_id, sum(1 / (1 + ln(c.titles))) * (
+            SELECT count(*) FROM unnest(h.words) AS said(word) WHERE said.word = ANY(CAST(:said AS text[]))
+        ) / cardinality(h.words) AS told
+        FROM hits h JOIN counted c USING (word) GROUP BY h.id, h.song_id, h.words
     ), best AS (
         SELECT song_id FROM scored GROUP BY song_id ORDER BY max(told) DESC, song_id LIMIT :songs
     ), near AS (
-        SELECT t.song_id FROM song_titles t WHERE t.key % :key
-        GROUP BY t.song_id ORDER BY max(similarity(t.key, :key)) DESC, min(t.key), t.song_id LIMIT :near
+        SELECT n.song_id FROM unnest(CAST(:keys AS text[])) AS k(key) CROSS JOIN LATERAL (
+            SELECT t.song_id FROM song_titles t WHERE t.key % k.key
+            GROUP BY t.song_id ORDER BY max(similarity(t.key, k.key)) DESC, min(t.key), t.song_id LIMIT :near
+        ) n
     )
     SELECT NULL, word, titles FROM counted
     UNION ALL SELECT s.id, NULL, NULL FROM songs s
@@ -176,16 +187,19 @@ _WORDS = text(
 )
 
 
-def _near(session: Session, subject: Subject, words: Sequence[str]) -> tuple[set[uuid.UUID], dict[str, int]]:
+def _near(
+    session: Session, subject: Subject, words: Sequence[str], keys: Sequence[str]
+) -> tuple[set[uuid.UUID], dict[str, int]]:
     """Songs that share telling words or whose key is similar, and how many titles have each of the words."""
     looked_up = dict(probes(words, th.WORD_PROBES))
     rows = session.execute(
         _WORDS,
         {
             "words": list(looked_up),
+            "said": sorted({*looked_up, *words}),
             "titles": th.WORD_TITLES,
             "songs": th.WORD_LIMIT,
-            "key": subject.title_keys[0] if subject.title_keys else "",
+            "keys": list(keys),
             "near": th.NEAR_LIMIT,
         },
     ).all()

@@ -178,7 +178,7 @@ def match_title(subject: Subject, song: SongView, context: Context = _NOTHING_KN
     return best
 
 
-_EQUAL = Found(coverage=1.0, exact=True, rest=0.0, elsewhere=0.0, strength=0.5)
+_EQUAL = Found(coverage=1.0, exact=True, rest=0.0, elsewhere=0.0, strength=0.5, starts=True, ends=True)
 
 
 def _places(noisy: NoisyTitle, names: Collection[str]) -> frozenset[int]:
@@ -216,20 +216,23 @@ def signals_of(found: Found) -> dict[str, float]:
     """What the fitted model weighs: see `song_thresholds.WEIGHTS`."""
     return {
         "coverage": found.coverage,
-        "full": float(found.coverage > 0.999),
         "exact": float(found.exact),
         "whole": float(found.whole),
         "reordered": float(found.reordered),
         "rest": found.rest,
-        "alone": float(found.rest == 0),
+        "segment": float(found.exact and found.whole and not found.rest),
         "elsewhere": found.elsewhere,
         "strength": found.strength * found.coverage,
         "words": found.words_found * found.coverage,
         "names": found.names,
+        "names_aside": found.names if found.elsewhere else 0.0,
         "bracketed": float(found.bracketed),
         "first": float(found.first),
         "after_name_word": float(found.after_name_word),
         "only_noise": float(found.only_noise),
+        "starts": float(found.starts),
+        "ends": float(found.ends),
+        "late": float(found.late),
     }
 
 
@@ -259,10 +262,10 @@ def _is_run(part: Sequence[str], whole: Sequence[str]) -> bool:
 
 
 _GROUPS = (
-    ("title", ("coverage", "full", "exact", "whole", "reordered")),
-    ("unexplained", ("rest", "alone", "elsewhere")),
+    ("title", ("coverage", "exact", "whole", "reordered")),
+    ("unexplained", ("rest", "segment", "elsewhere")),
     ("title_strength", ("strength", "words", "only_noise")),
-    ("place", ("names", "bracketed", "first", "after_name_word")),
+    ("place", ("names", "names_aside", "starts", "ends", "bracketed", "first", "late", "after_name_word")),
 )
 _BIAS = th.BIAS + sum(th.WEIGHTS[member] for _, members in _GROUPS for member in members) / 2
 """With every group centred, as `_title_parts` does."""
@@ -270,6 +273,7 @@ _NOTES = {
     "names": "the words are a performer's name",
     "bracketed": "it stands in brackets",
     "first": "it stands before the dash",
+    "late": "it stands after the second dash",
     "after_name_word": "it follows «by», «from» or the like",
 }
 

@@ -1,11 +1,11 @@
 """Weights and thresholds of song linking, each with its reason.
 
 Weights are log-odds: a part of distance d adds ``weight * (1 - 2 d)``; 0.5 is neutral. `WEIGHTS` are of signals in 0..1
-and were fitted on 2026-11-20 by ``python -m benchmarks.song_names fit`` on the tuning half of the SHS100K video pairs
-(980 videos, split by song, among the 4,900 songs of both lists): probabilities of exclusive answers, one of the songs
-found or none, each video asked once with its song in the catalog and once without. `benchmarks/README.md` has the
-figures on the other half. The weights of credits are set by judgement, as no labelled pairs with composers are at hand:
-with contradicting composers an equal title falls below one half.
+and are what ``python -m benchmarks.song_names fit`` prints, within 0.02 (it prints the difference): fitted on the
+tuning half of the SHS100K video pairs (980 videos, split by song, among the 4,900 songs of both lists), as
+probabilities of exclusive answers, one of the songs found or none, each video asked once with its song in the catalog
+and once without. `benchmarks/README.md` has the figures on the other half. The weights of credits are set by judgement,
+as no labelled pairs with composers are at hand: with contradicting composers an equal title falls below one half.
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ NEAR_LIMIT = 40
 """Songs with a similar key, best first."""
 NEAR_TRIGRAM = 0.45
 """pg_trgm similarity of keys: «калинка» and «калинка малинка» have 0.73, one typo in eight letters 0.5."""
+NEAR_READINGS = 4
+"""Readings of a title that are looked up by similarity: the parsed one, and what stands between separators."""
+NEAR_LETTERS = 5
+"""Shortest reading that is: of a shorter one too many keys are similar."""
 MAX_WORDS = 24
 """Words of a noisy title of which runs are looked up as titles."""
 MAX_RUN = 10
 """Longest run of words looked up: longer titles are found by equality or similarity."""
 MIN_RUN_LETTERS = 4
 """Shortest title that is looked for inside a longer one."""
+SPELLED_LETTERS = 12
+"""Longest word that is looked up letter by letter too ("D-I-V-O-R-C-E")."""
 WORD_PROBES = 48
 """Words of a noisy title, their other spellings included, that are looked up in the index of titles' words."""
 WORD_TITLES = 300
@@ -37,26 +43,29 @@ ARTIST_WORDS = 6
 
 # -- weights of names, fitted ------------------------------------------------------------------------------------------
 
-BIAS = -11.01
+BIAS = -12.35
 """With no signal at all: what blocking finds is nearly always another song."""
 WEIGHTS: dict[str, float] = {
-    "coverage": 2.00,  # share of the song's title that was found, by weight of words
-    "full": 0.97,  # all of it was found
-    "exact": 1.63,  # word by word, one after the other
-    "whole": 3.59,  # nothing of the title was left out (brackets, a side of a slash)
-    "reordered": -0.73,  # found in another order only
-    "rest": -2.80,  # share of unexplained words between the same separators
-    "alone": 1.64,  # none of those
-    "elsewhere": -1.53,  # unexplained words between other separators
-    "strength": 5.29,  # weight of the words found, rare ones counting more
-    "words": 3.41,  # their number
-    "names": -2.38,  # share of them that is part of a performer's name
-    "bracketed": -1.52,  # found in brackets
-    "first": -0.67,  # found before the first separator
-    "after_name_word": -0.81,  # found after "by", "from", "parody of"
-    "only_noise": -1.67,  # nothing but words like "live" was found
+    "coverage": 2.06,  # share of the song's title that was found, by weight of words
+    "exact": 1.97,  # word by word, one after the other
+    "whole": 3.15,  # nothing of the title was left out (brackets, a side of a slash)
+    "reordered": -0.88,  # found in another order only
+    "rest": -1.55,  # share of unexplained words between the same separators
+    "segment": 1.76,  # the whole of what stands between two separators is the title, word by word
+    "elsewhere": -1.69,  # unexplained words between other separators
+    "strength": 8.17,  # weight of the words found, rare ones counting more
+    "words": 2.30,  # their number
+    "names": -1.76,  # share of them that is part of a performer's name
+    "names_aside": -1.65,  # the same, where words beside it are still unexplained
+    "starts": 0.89,  # nothing but noise and names before it, between the same separators
+    "ends": 1.39,  # nor after it
+    "bracketed": -2.20,  # found in brackets
+    "first": -0.82,  # found before the first separator
+    "late": -1.59,  # found after the second separator
+    "after_name_word": -1.59,  # found after "by", "from", "parody of"
+    "only_noise": -1.23,  # nothing but words like "live" was found
 }
-PERFORMERS = 1.83
+PERFORMERS = 1.86
 """An artist whom the item names has recorded that song already; fitted with the videos' own performances listed."""
 
 # -- weights of credits, set by judgement ------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from rapidfuzz.distance import OSA
+
 from identity.names import BRACKETS, skeleton, title_words
 from identity.title_words import JOINED, MIN_FUZZY_LETTERS, canonical_words, likeness, weight
 from identity.titles import NOISE_KEYS, segments_of
@@ -32,10 +34,13 @@ _LEAST = 0.3
 """Titles that share less by weight, in any order, are not aligned."""
 _JOIN = 0.95
 """Likeness of words that agree when they are written together."""
+_SLIP = 0.4
+"""Likeness of short words that are one letter apart, where they stand between others that agree."""
 _FULL_WEIGHT = 6.0
 """A title of this weight (six words that no other title has) is as telling as it gets."""
 _SLASH = re.compile(r"\s*/\s*|\s+-\s+|\s*;\s+")
 _PART = re.compile(r",?\s+(?:pts?|parts?|no|nos)\.?\s+[\divx]+(?:\s?[-–&/,]\s?[\divx]+)*$", re.IGNORECASE)
+_SPELLED = re.compile(r"(?<!\w)(?:\w[-.\s]\s?){3,}\w(?!\w)")
 _MEDLEY = re.compile(r"^(?:medley|попурри)\s*:?\s+", re.IGNORECASE)
 _BEFORE_NAMES = frozenset(map(skeleton, ("by", "from", "feat", "ft", "featuring", "iz", "ot", "ispolniaet", "album")))
 _BEFORE_OTHERS = frozenset(map(skeleton, ("parody", "cover", "version", "aka", "albom", "parodiya", "kaver")))
@@ -92,7 +97,8 @@ class Found:
         strength: how telling the found words are.
         names: share of the found words that belong to names of performers.
         words_found: how many words were found, as a share that saturates at six.
-        bracketed, first, after_name_word: where it stands.
+        bracketed, first, late, after_name_word: where it stands; ``late``: in the third segment or after it.
+        starts, ends: nothing but noise and names stands before it, or after it, in its segment.
         reordered: found only in another order of words.
         only_noise: all the found words are words like "live" or a year.
     """
@@ -110,6 +116,9 @@ class Found:
     after_name_word: bool = False
     reordered: bool = False
     only_noise: bool = False
+    late: bool = False
+    starts: bool = False
+    ends: bool = False
 
 
 @lru_cache(maxsize=1024)
@@ -145,13 +154,15 @@ def forms(title: str) -> tuple[Form, ...]:
     found = {whole: False}
     shorter = [BRACKETS.sub(" ", title), *(outer or inner for outer, inner in BRACKETS.findall(title))]
     shorter += [_PART.sub("", title), _MEDLEY.sub("", title)]
+    spelled = len(shorter)
+    shorter += [_SPELLED.sub(lambda letters: re.sub(r"\W", "", letters[0]), title)]
     sides = _SLASH.split(title)
     if 1 < len(sides) <= 4:
         shorter += sides
     for place, reading in enumerate(shorter):
         words = canonical_words(title_words(reading))[:MAX_FORM_WORDS]
         # A single word in brackets or beside a slash is no title by itself.
-        if words and (len(words) > 1 or place == 0) and len(found) < MAX_FORMS:
+        if words and (len(words) > 1 or place in (0, spelled)) and len(found) < MAX_FORMS:
             found.setdefault(words, True)
     return tuple(Form(words, dropped) for words, dropped in found.items() if words)
 
@@ -237,6 +248,8 @@ def _align(
             if i < rows and row[j - 1] - extra[j - 1] > value:
                 value, move = row[j - 1] - extra[j - 1], (0, 1, 0.0)
             like = likeness(words[i - 1], texts[j - 1])
+            if not like and rows > 2:
+                like = _slip(words[i - 1], texts[j - 1])
             if like and score[i - 1][j - 1] + weights[i - 1] * like > value:
                 value, move = score[i - 1][j - 1] + weights[i - 1] * like, (1, 1, like)
             for count in range(2, JOINED + 1):
@@ -265,6 +278,14 @@ def _align(
                 used[place] = i - 1
         i, j = i - down, j - left
     return used, likenesses
+
+
+@lru_cache(maxsize=65_536)
+def _slip(one: str, other: str) -> float:
+    """Likeness of short words that are one letter apart ("man", "men"), which counts only between others that agree."""
+    if min(len(one), len(other)) < 3 or one.isdigit() or other.isdigit() or one[0] != other[0]:
+        return 0.0
+    return _SLIP if OSA.distance(one, other, score_cutoff=1) == 1 else 0.0
 
 
 def _bag(noisy: NoisyTitle, form: Form) -> tuple[dict[int, int], list[float]]:
@@ -318,4 +339,17 @@ def _describe(
         after_name_word=bool(places) and noisy.words[places[0]].after_name_word,
         reordered=reordered,
         only_noise=all(noisy.words[place].noise for place in places),
+        starts=bool(places) and _free(noisy, places[0] - 1, -1, names),
+        ends=bool(places) and _free(noisy, places[-1] + 1, 1, names),
+        late=all(segment.place >= 2 for segment in segments),
     )
+
+
+def _free(noisy: NoisyTitle, place: int, step: int, names: Collection[int]) -> bool:
+    """Whether from this place to the end of the segment there is nothing but noise and names."""
+    own = noisy.words[place - step].segment
+    while 0 <= place < len(noisy.words) and noisy.words[place].segment == own:
+        if place not in names and not noisy.words[place].noise:
+            return False
+        place += step
+    return True

@@ -21,12 +21,16 @@ MAX_NAME_LENGTH = 512
 TRADITIONAL = "*traditional*"
 """The key of "nobody in particular, the people": it cannot be the key of a name."""
 
-_HACEK = str.maketrans({"š": "sh", "č": "ch", "ž": "zh"})
+_HACEK = str.maketrans({"š": "sh", "č": "ch", "ž": "zh", "ŝ": "sh"})
+_ISO_9 = str.maketrans({"â": "ya", "û": "yu"})
+_OF_ISO_9 = re.compile(r"[ščžŝʹ]")
+"""French has â and û too, but none of these beside them."""
 # Spacing accents and primes that stand for an apostrophe; NFKC would make a space and an accent of the first.
 _APOSTROPHES = str.maketrans(dict.fromkeys("´΄ʹʼʽˈ′‵＇", "'"))
 _SILENT = re.compile(r"['`\"]")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
-_CYRILLIC = re.compile(r"[\u0400-\u052f]")
+CYRILLIC = re.compile(r"[\u0400-\u052f]")
+"""A Cyrillic letter."""
 _FEATURING = re.compile(
     r"(?<=[^\s(\[])\s*[(\[]?\s*(?<![\w\d])(?:(?<!\d )(?:feat|ft)\b\.?|featuring\b|при участии\b|совместно с\b).*",
     re.IGNORECASE | re.DOTALL,
@@ -115,12 +119,15 @@ def skeleton(word: str) -> str:
 
 def _words(text: str, *, featuring: bool) -> list[str]:
     """Skeletons of the words, with conjunctions unified and a leading or trailing article dropped."""
+    iso_9 = bool(_OF_ISO_9.search(text[:MAX_NAME_LENGTH].casefold()))
     text = unicodedata.normalize("NFKC", text[:MAX_NAME_LENGTH].translate(_APOSTROPHES)).casefold().strip()
     if featuring:
         text = _FEATURING.sub("", text)
     text = _TRAILING_ARTICLE.sub(r"\1", text)
-    cyrillic = bool(_CYRILLIC.search(text))
+    cyrillic = bool(CYRILLIC.search(text))
     text = _ROCK_N_ROLL.sub(" and ", text)
+    if iso_9:
+        text = text.translate(_ISO_9)
     text = text.replace("&", " and ").replace("+", " and ").translate(_HACEK)
     words = [_CONJUNCTIONS.get(word) or skeleton(word) for word in fold(text).split()]
     # «А снег идёт» and «Снег идёт» are two songs: only the Latin article goes.

@@ -17,10 +17,10 @@ from typing import Any, cast
 from sqlalchemy import ARRAY, ColumnElement, Uuid, any_, func, literal, select, text
 from sqlalchemy.orm import Session
 
-from catalog.models import ArtistAlias, Candidate, Song, SongCredit, SongTitle, Version, VersionCredit
+from catalog.models import Artist, ArtistAlias, Candidate, Song, SongCredit, SongTitle, Version, VersionCredit
 from identity import song_thresholds as th
 from identity.evidence import Part, Proposal, Question, Verdict
-from identity.names import TRADITIONAL, artist_key, neighbouring_keys, title_key, title_words
+from identity.names import CYRILLIC, TRADITIONAL, artist_key, neighbouring_keys, title_key, title_words
 from identity.song_score import Context, SongView, compare, normal_iswc, settle_rivals
 from identity.subject import COMPOSER_ROLES, LYRICIST_ROLES, Subject
 from identity.title_words import probes
@@ -320,21 +320,26 @@ def _authors(session: Session, ids: Collection[uuid.UUID]) -> tuple[People, Peop
 
 
 def _known_performers(session: Session, subject: Subject, blocked: Blocked) -> dict[uuid.UUID, tuple[str, ...]]:
-    """The artists named by the item who have recorded the song, by song, as the item spells its performers."""
+    """The artists named by the item who have recorded the song, by song, as the item spells its performers.
+
+    The catalog's name follows in brackets where that is an alias or in other letters: «Guf (Гуф)».
+    """
     names = blocked.artists | {name.key: name.name for name in subject.performers if not name.traditional}
     if not names:
         return {}
     found: dict[uuid.UUID, set[str]] = defaultdict(set)
-    for song_id, key in session.execute(
-        select(Version.song_id, ArtistAlias.key)
+    for song_id, key, known_as in session.execute(
+        select(Version.song_id, ArtistAlias.key, Artist.name)
         .join(VersionCredit, VersionCredit.version_id == Version.id)
         .join(ArtistAlias, ArtistAlias.artist_id == VersionCredit.artist_id)
+        .join(Artist, Artist.id == ArtistAlias.artist_id)
         .where(
             _among(Version.song_id, blocked.song_ids), Version.deleted_at.is_(None), ArtistAlias.key.in_(sorted(names))
         )
         .distinct()
     ):
-        found[song_id].add(names[key])
+        usual = artist_key(known_as) == key and bool(CYRILLIC.search(known_as)) == bool(CYRILLIC.search(names[key]))
+        found[song_id].add(names[key] if usual else f"{names[key]} ({known_as})")
     return {song_id: tuple(sorted(performers)) for song_id, performers in found.items()}
 
 

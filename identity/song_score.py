@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from identity import song_thresholds as th
 from identity.evidence import Part, Proposal, Question, Verdict
-from identity.names import TRADITIONAL, same_name
+from identity.names import CYRILLIC, TRADITIONAL, same_name
 from identity.subject import Subject
 from identity.title_match import Found, NoisyTitle, find, forms, name_places, noisy_title
 from identity.title_words import canonical_key
@@ -85,6 +85,7 @@ def compare(subject: Subject, song: SongView, context: Context = _NOTHING_KNOWN)
     performers = _performers(subject, song)
     iswc = _iswc(subject, song)
     parts += filter(None, [composers, lyricists, performers, iswc, _duration(subject, song), _language(subject, song)])
+    parts += filter(None, [_kind(subject)])
 
     support = any(part.distance == 0 for part in (composers, lyricists, performers) if part)
     contradiction = composers is not None and composers.distance == 1
@@ -125,7 +126,7 @@ def settle_rivals(proposals: Sequence[Proposal]) -> list[Proposal]:
         others = total - own
         parts, probability = proposal.parts, own / (1 + total)
         if others > th.RIVALS_MENTIONED:
-            parts = (*parts, Part("rivals", 1.0, round(math.log1p(others), 4), "other songs fit as well"))
+            parts = (*parts, Part("rivals", 1.0, round(math.log1p(others), 4), _rivals(own, others)))
         if any(part.name == "iswc" and part.distance == 0 for part in parts):
             probability = max(probability, th.SAME)
         verdict = proposal.verdict
@@ -137,6 +138,15 @@ def settle_rivals(proposals: Sequence[Proposal]) -> list[Proposal]:
             )
         )
     return settled
+
+
+_FAR_LESS = "other songs fit far less"
+
+
+def _rivals(own: float, others: float) -> str:
+    if others > 3 * own:
+        return "another song fits better"
+    return "other songs fit as well" if others > own / 10 else _FAR_LESS
 
 
 def _odds(probability: float) -> float:
@@ -199,7 +209,10 @@ def _weigh(found: Found, key: str, spelling: str, equal: bool, subject: Subject,
     logit = sum(th.WEIGHTS[name] * value for name, value in signals.items())
     if equal:
         plain = spelling.casefold().strip() in (subject.title.casefold().strip(), (subject.work_title or "").casefold())
-        note = "title equal" if plain else "title equal after transliteration and folding"
+        how = (
+            "" if plain else " after transliteration" if _scripts_differ(spelling, subject) else " in another spelling"
+        )
+        note = f"title equal{how}: «{spelling}»"
     elif found.exact and found.whole:
         note = f"«{spelling}» stands in the title"
     elif found.exact:
@@ -210,6 +223,12 @@ def _weigh(found: Found, key: str, spelling: str, equal: bool, subject: Subject,
         note = f"title like «{spelling}» ({found.coverage:.2f})"
     near = found.coverage >= th.NEAR_COVERAGE and found.rest <= th.NEAR_REST
     return TitleMatch(key, equal, near, note, signals, logit)
+
+
+def _scripts_differ(spelling: str, subject: Subject) -> bool:
+    """Whether the item's title is in other letters than the song's."""
+    mine = f"{subject.title} {subject.work_title or ''}"
+    return bool(CYRILLIC.search(spelling)) != bool(CYRILLIC.search(mine))
 
 
 def signals_of(found: Found) -> dict[str, float]:
@@ -269,12 +288,13 @@ _GROUPS = (
 )
 _BIAS = th.BIAS + sum(th.WEIGHTS[member] for _, members in _GROUPS for member in members) / 2
 """With every group centred, as `_title_parts` does."""
+_USUAL_PLACE = "where titles stand"
 _NOTES = {
-    "names": "the words are a performer's name",
-    "bracketed": "it stands in brackets",
-    "first": "it stands before the dash",
-    "late": "it stands after the second dash",
-    "after_name_word": "it follows «by», «from» or the like",
+    "names": "a performer's name",
+    "bracketed": "in brackets",
+    "first": "before the dash",
+    "late": "after the second dash",
+    "after_name_word": "after «by», «from» or the like",
 }
 
 
@@ -300,9 +320,9 @@ def _note(group: str, title: TitleMatch, song: SongView) -> str:
     if group == "title_strength":
         count = len(title.key.split())
         note = "one word" if count == 1 else f"{count} words"
-        return f"{note}, {song.same_title} songs have this title" if song.same_title > 1 else note
+        return f"{note}; {song.same_title} songs have this title" if song.same_title > 1 else note
     told = [_NOTES[name] for name in _NOTES if title.signals.get(name, 0.0) >= 0.5]
-    return ", ".join(told) or "it stands where titles stand"
+    return ", ".join(told) or _USUAL_PLACE
 
 
 # -- credits and the rest ----------------------------------------------------------------------------------------------
@@ -333,7 +353,11 @@ def _performers(subject: Subject, song: SongView) -> Part | None:
     authors = [key for keys in (*song.composers, *song.lyricists) for key in keys if key != TRADITIONAL]
     if any(same_name(name.key, author) for name in subject.performers for author in authors):
         return Part("performers", 0.0, th.OWN_SONG, "performed by its author")
-    return Part("performers", 0.5, th.PERFORMERS, "other performers")
+    # The side of the dash that was read as the performer may be the title itself.
+    titles = {word for key, _ in song.titles for word in key.split()}
+    names = [name.name for name in subject.performers if not titles.issuperset(name.key.split())][:2]
+    note = f"not yet recorded by {' or '.join(names)}" if names else "the performer is not known"
+    return Part("performers", 0.5, th.PERFORMERS, note)
 
 
 def normal_iswc(value: str | None) -> str | None:
@@ -361,7 +385,25 @@ def _duration(subject: Subject, song: SongView) -> Part | None:
     distance = next(
         y0 + (y1 - y0) * (ratio - x0) / (x1 - x0) for (x0, y0), (x1, y1) in pairwise(steps) if x0 <= ratio <= x1
     )
-    return Part("duration", round(distance, 4), th.DURATION, f"length ratio {ratio:.2f}")
+    seconds = round(subject.duration_s - song.duration_s)
+    note = f"{abs(seconds)} s {'longer' if seconds > 0 else 'shorter'}" if seconds else "as long"
+    return Part("duration", round(distance, 4), th.DURATION, note)
+
+
+_KINDS = {
+    "original": "said to be the original",
+    "cover": "said to be a cover",
+    "acoustic": "an acoustic version",
+    "instrumental": "an instrumental",
+    "karaoke": "a karaoke track",
+}
+
+
+def _kind(subject: Subject) -> Part | None:
+    """What sort of version the item says it is; it tells nothing of which song it is, and the reader all the more."""
+    if subject.kind is None:
+        return None
+    return Part("kind", 0.5, 0.0, _KINDS.get(subject.kind, subject.kind))
 
 
 def _language(subject: Subject, song: SongView) -> Part | None:
@@ -373,9 +415,14 @@ def _language(subject: Subject, song: SongView) -> Part | None:
 
 def _sentence(parts: Sequence[Part]) -> str:
     """The notes of the parts that matter, most telling kinds first."""
-    telling = [part.note for part in parts if part.name in ("title", "composers", "lyricists", "performers", "iswc")]
+    place = "".join(f" ({part.note})" for part in parts if part.name == "place" and part.note != _USUAL_PLACE)
+    telling = [part.note + place for part in parts if part.name == "title"]
+    names = ("composers", "lyricists", "performers", "iswc")
+    telling += [part.note for part in parts if part.name in names]
     telling += [part.note for part in parts if part.name == "unexplained" and part.distance > 0.6]
     telling += [part.note for part in parts if part.name == "title_strength" and "songs have" in part.note]
-    telling += [part.note for part in parts if part.name in ("duration", "language") and part.distance > 0.6]
-    telling += [part.note for part in parts if part.name == "rivals"]
+    telling += [part.note for part in parts if part.name == "duration"]
+    telling += [part.note for part in parts if part.name == "language" and part.distance > 0.6]
+    telling += [part.note for part in parts if part.name == "kind"]
+    telling += [part.note for part in parts if part.name == "rivals" and part.note != _FAR_LESS]
     return ", ".join(dict.fromkeys(telling))

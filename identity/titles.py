@@ -57,7 +57,7 @@ _KIND_WORDS: tuple[tuple[str, str], ...] = (
     (
         "remix",
         "remix|remixed|ремикс|rmx|mashup|bootleg|dub mix|club mix|dance mix|extended mix|mix|микс|rework|nightcore|"
-        "slowed|reverb|sped up|speed up|замедленная",
+        "slowed|reverb|sped up|speed up|замедленная|8d|8d audio|bass boosted|ускоренная",
     ),
     ("demo", "demo|demos|демо|демозапись|rehearsal|репетиция"),
     ("acoustic", "acoustic|acoustics|akustika|акустика|акустическая|акустический|unplugged|под гитару|акустик"),
@@ -166,9 +166,14 @@ _RECORDED = re.compile(
     r"(?<!\w)(?:запись|recorded(?: in)?|rec\.) (?P<d>(?:19|20)\d\d)(?: ?(?:года|г\.|г)(?!\w))?", re.IGNORECASE
 )
 _FILM = re.compile(
-    r"^(?:из |from )?(?:[кхмт][/\\]ф(?!\w)|кинофильм|фильм|телефильм|мультфильм|сериал|the (?:film|movie)|ost(?!\w))",
+    r"^(?:из |from )?(?:[кхмт][/\\]ф(?!\w)|кинофильм|фильм|телефильм|мультфильм|сериал|"
+    r"the (?:film|movie|motion picture|series|vault|musical)|ost(?!\w))",
     re.IGNORECASE,
 )
+_SOUNDTRACK = re.compile(r"(?:^|\s)(?:ost|soundtrack|саундтрек)$", re.IGNORECASE)
+_A_VERSION = re.compile(r"\s(?:version|ver\.?|версия|вариант)$|^a ?cappella$|^а ?капелла$|^плюс$", re.IGNORECASE)
+"""In brackets: somebody's version, or one of a sort for which there is no kind."""
+_COVER_OF = re.compile(r"^(?:cover of|кавер на)\s(?=\S)", re.IGNORECASE)
 _FEATURING = re.compile(
     r"(?<!\w)(?:(?<!\d )(?:feat|ft)(?!\w)\.?|featuring(?!\w)|при участии(?!\w)|совместно с(?!\w))\s*",
     re.IGNORECASE,
@@ -351,6 +356,8 @@ class _Parser:
             or (not first and bool(_FILM.match(inner)))
             or (bracketed and (folded in _MEDIA or folded in _DUET or _all_filler(words)))
             or (bracketed and any(each.match(inner) for each in (_AUTHORS, _SONG_OF_YEAR, _FROM_QUOTED)))
+            or (bracketed and any(each.search(inner) for each in (_SOUNDTRACK, _A_VERSION)))
+            or (first and bool(_COVER_OF.match(inner)))
             or (bracketed and (bool(_RECORDED.match(inner)) or words[:2] == _SONG_OF_THE_YEAR))
         )
         if not described:

@@ -134,7 +134,7 @@ def test_another_spelling_of_a_folk_song(catalog: Catalog) -> None:
     assert found.probability >= th.SAME
     assert "title equal after transliteration" in found.sentence
     assert "both traditional" in found.sentence
-    assert "other performers" in found.sentence
+    assert "not yet recorded by" in found.sentence
     assert found.evidence()["parts"][0]["name"] == "title"
 
 
@@ -149,6 +149,17 @@ def test_a_performer_in_common(catalog: Catalog) -> None:
     found = best(catalog, item("Willow Band - Barley Moon (Live 1999)"))
     assert (found.song_id, found.verdict) == (song, Verdict.SAME)
     assert "already recorded by Willow Band" in found.sentence
+
+
+def test_the_sentence_says_why(catalog: Catalog) -> None:
+    song = catalog.song("Калинка", performers=["Гуф"], duration_s=180)
+    catalog.session.add(ArtistAlias(artist_id=catalog.artist("Гуф").id, name="Dolmatov", key=artist_key("Dolmatov")))
+    catalog.session.flush()
+    found = best(catalog, item("Kalinka (live)", Credit("Dolmatov"), duration_s=182))
+    assert found.song_id == song
+    assert found.sentence == (
+        "title equal after transliteration: «Калинка», already recorded by Dolmatov (Гуф), 2 s longer, live"
+    )
 
 
 def test_an_equal_title_without_credits_is_for_review(catalog: Catalog) -> None:

@@ -44,8 +44,9 @@ def read_cases() -> list[Case]:
 
 
 CASES = read_cases()
-AMBIGUOUS = {"Олег Орлов - Плюс на минус", "Nora Field - Under Cover"}
-"""No rule tells these from "Ann Reed - Barley Moon cover" without a list of songs."""
+AMBIGUOUS = {"Олег Орлов - Плюс на минус", "Nora Field - Under Cover", "Live - Slow Harbour"}
+"""No rule tells these from "Ann Reed - Barley Moon cover" and "Karaoke - Slow Harbour" without lists of songs and
+bands."""
 
 
 def said(raw: str) -> Case:
@@ -60,7 +61,7 @@ def test_labelled(case: Case) -> None:
 
 def test_kinds_over_all_cases() -> None:
     """Precision and recall of each kind; the table is what `-s` shows."""
-    assert len(CASES) >= 250
+    assert len(CASES) >= 400
     assert len({case.raw for case in CASES}) == len(CASES)
     found = [(case.kind, said(case.raw).kind) for case in CASES]
     for kind in sorted({kind for pair in found for kind in pair if kind}):

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from temporalio import activity
 
 from activities import messages as m
+from activities.fetching import NEAR
 from activities.resources import Resources
 from catalog.campaigns import holds, repository, urgency
 from catalog.models import FINAL_STATES, RUN_FINAL_STATES, AudioFingerprint, Campaign, Candidate, CrawlRun
@@ -101,7 +102,7 @@ def needs_audio() -> ColumnElement[bool]:
 def near() -> ColumnElement[bool]:
     """Whether the audio lies on this machine: no source has to be asked for it."""
     url: ColumnElement[str] = Candidate.item["audio_url"].astext
-    return url.startswith("file:")
+    return url.startswith(NEAR)
 
 
 def _other_run_of_source(session: Session, run: CrawlRun) -> bool:

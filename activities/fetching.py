@@ -37,9 +37,13 @@ class Fetched:
     duration_s: float | None = None
 
 
+NEAR = "file:"
+"""How addresses of audio begin that lies on this machine: no source has to be asked for it."""
+
+
 async def fetch(resources: Resources, sound: Sound, target: Path) -> Fetched:
     """The audio as a file: ``target``, or where it is already. Raises FetchError and NotNow."""
-    if sound.url.startswith("file:"):
+    if sound.url.startswith(NEAR):
         return Fetched(await asyncio.to_thread(local_path, sound.url))
     guard = AddressGuard(sound.allow_private)
     if sound.url.startswith(AUDIO_SCHEME):

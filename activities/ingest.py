@@ -22,7 +22,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities import messages as m
 from activities.enrichment import enrich
-from activities.fetching import Sound, fetch, listen
+from activities.fetching import NEAR, Sound, fetch, listen
 from activities.heartbeats import with_heartbeats
 from activities.listening import like_melodies, listen_closer
 from activities.politeness import budget_limits
@@ -79,26 +79,28 @@ class IngestActivities:
         return await with_heartbeats(self._ingest_near(message.candidate_ids))
 
     async def _ingest_near(self, candidate_ids: Sequence[str]) -> m.SettledTogether:
-        outcomes = await asyncio.gather(
-            *(self._hear(uuid.UUID(each)) for each in candidate_ids), return_exceptions=True
-        )
-        for outcome in outcomes:
+        wanted = await asyncio.to_thread(self._what_to_fetch, [uuid.UUID(each) for each in candidate_ids])
+        hearing = [self._hear_as(each, audio) for each, audio in wanted.items()]
+        heard = await asyncio.gather(*hearing, return_exceptions=True)
+        outcomes = dict(zip(map(str, wanted), heard, strict=True))
+        result = m.SettledTogether()
+        for candidate_id in candidate_ids:
+            outcome = outcomes.get(candidate_id, LookupError("it is not in the record"))
             if isinstance(outcome, _DATABASE_AWAY):  # all of them wait for it
                 raise outcome
-        heard = []
-        result = m.SettledTogether()
-        for candidate_id, outcome in zip(candidate_ids, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 activity.logger.warning("candidate %s could not be heard among others: %s", candidate_id, outcome)
                 result.candidates.append(m.SettledCandidate(candidate_id))
-            else:
-                heard.append(candidate_id)
-        for some in batched(heard, SETTLED_TOGETHER):
+        settling = [each for each, outcome in outcomes.items() if isinstance(outcome, m.MediaResult)]
+        for some in batched(settling, SETTLED_TOGETHER):
             result.candidates += await asyncio.to_thread(self._settle_together, some)
         return result
 
     async def _hear(self, candidate_id: uuid.UUID) -> m.MediaResult:
-        audio = await asyncio.to_thread(self._what_to_fetch, candidate_id)
+        wanted = await asyncio.to_thread(self._what_to_fetch, [candidate_id])
+        return await self._hear_as(candidate_id, wanted[candidate_id])
+
+    async def _hear_as(self, candidate_id: uuid.UUID, audio: _Audio | m.MediaResult) -> m.MediaResult:
         if isinstance(audio, m.MediaResult):
             return audio
         try:
@@ -115,36 +117,44 @@ class IngestActivities:
             return m.MediaResult("settled")
         return m.MediaResult("ready")
 
-    def _what_to_fetch(self, candidate_id: uuid.UUID) -> _Audio | m.MediaResult:
+    def _what_to_fetch(self, candidate_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, _Audio | m.MediaResult]:
+        """By candidate; one that is not in the record is left out."""
+        fingerprinted = select(AudioFingerprint.id).where(AudioFingerprint.candidate_id == Candidate.id).exists()
+        query = (
+            select(Candidate, CrawlRun, fingerprinted)
+            .outerjoin(CrawlRun, CrawlRun.id == Candidate.crawl_run_id)
+            .where(Candidate.id.in_(candidate_ids))
+        )
         with self._database.transaction() as session:
-            candidate = session.get_one(Candidate, candidate_id)
-            if candidate.state in FINAL_STATES:
-                return m.MediaResult("settled")
-            url = candidate.item.get("audio_url")
-            done = select(AudioFingerprint.id).where(AudioFingerprint.candidate_id == candidate_id)
-            if not url or candidate.audio_policy == "none" or session.scalar(done) is not None:
-                return m.MediaResult("ready")
-            run = session.get(CrawlRun, candidate.crawl_run_id) if candidate.crawl_run_id else None
-            spec: dict[str, Any] = run.spec if run else {}
-            limits, politeness = spec.get("limits", {}), spec.get("politeness", {})
-            claim = Claim(
-                candidate.source,
-                str(run.campaign_id) if run else "",
-                float(politeness.get("weight") or 1.0),
-                limits=budget_limits(politeness),
-                group_by=politeness.get("group") or "host",
-            )
-            sound = Sound(
-                url,
-                tuple(spec.get("allow_private", ())),
-                int(limits.get("max_audio_bytes", 200_000_000)),
-                float(limits.get("timeout", 30.0)),
-                claim,
-            )
-            return _Audio(sound, candidate.audio_policy)
+            return {row[0].id: self._wanted(*row) for row in session.execute(query)}
+
+    @staticmethod
+    def _wanted(candidate: Candidate, run: CrawlRun | None, fingerprinted: bool) -> _Audio | m.MediaResult:
+        if candidate.state in FINAL_STATES:
+            return m.MediaResult("settled")
+        url = candidate.item.get("audio_url")
+        if not url or candidate.audio_policy == "none" or fingerprinted:
+            return m.MediaResult("ready")
+        spec: dict[str, Any] = run.spec if run else {}
+        limits, politeness = spec.get("limits", {}), spec.get("politeness", {})
+        claim = Claim(
+            candidate.source,
+            str(run.campaign_id) if run else "",
+            float(politeness.get("weight") or 1.0),
+            limits=budget_limits(politeness),
+            group_by=politeness.get("group") or "host",
+        )
+        sound = Sound(
+            url,
+            tuple(spec.get("allow_private", ())),
+            int(limits.get("max_audio_bytes", 200_000_000)),
+            float(limits.get("timeout", 30.0)),
+            claim,
+        )
+        return _Audio(sound, candidate.audio_policy)
 
     async def _take_in(self, candidate_id: uuid.UUID, audio: _Audio) -> None:
-        with self._temporary_folder() as folder:
+        with self._folder_for(audio.sound) as folder:
             fetched = await fetch(self._resources, audio.sound, folder / "audio")
             path = fetched.path
             async with self._resources.analysis:
@@ -163,7 +173,11 @@ class IngestActivities:
         await enrich(self._resources, candidate_id, features)
 
     @contextlib.contextmanager
-    def _temporary_folder(self) -> Iterator[Path]:
+    def _folder_for(self, sound: Sound) -> Iterator[Path]:
+        """Where a download may be put, for as long as it is needed; what lies here needs no folder."""
+        if sound.url.startswith(NEAR):
+            yield self._resources.temporary
+            return
         self._resources.temporary.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._resources.temporary, prefix="ingest-") as folder:
             yield Path(folder)

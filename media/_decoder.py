@@ -8,6 +8,7 @@ whose descriptor is its first argument: a JSON object, with the open file as pas
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -205,6 +206,7 @@ def _answer(av: Any, file: int, request: dict[str, Any]) -> tuple[dict[str, Any]
         told["error"] = "Cannot allocate memory"
     except Exception as error:  # whatever it is, it is the file's doing, and the other side must hear of it
         told["error"] = str(error) or type(error).__name__
+    gc.collect()
     told["log"] = _log()
     told["held_kib"] = _held_kib()
     told["samples"] = len(samples)
@@ -221,6 +223,10 @@ def main() -> None:
         os.dup2(log.fileno(), 2)
     import av
     import av.logging
+
+    # Containers and their streams refer to each other: they are collected once a request, not at every so many frames.
+    gc.freeze()
+    gc.disable()
 
     av.logging.restore_default_callback()
     av.logging.set_level(av.logging.WARNING)

@@ -103,7 +103,7 @@ def loudness_dbfs(samples: npt.NDArray[np.int16]) -> float:
         return -math.inf
     # In stretches: a copy of all of it would be eleven megabytes.
     parts = (samples[start : start + _STRETCH].astype(np.float64) for start in range(0, samples.size, _STRETCH))
-    power = sum(float(np.dot(part, part)) for part in parts) / samples.size
+    power = sum(float(np.square(part).sum()) for part in parts) / samples.size
     return 10 * math.log10(power / 32768**2) if power else -math.inf
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import imageio_ffmpeg
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks import _covers, _debian_music, _rerenders
 from benchmarks._debian_music import Features
@@ -28,12 +29,20 @@ from benchmarks._figures import Figure, at_most
 from examples.music.repertoire import RENDITIONS, Rendition
 from examples.music.synth import SAMPLE_RATE, render
 from identity.evidence import Alignment, Verdict
+from identity.melody.embed import embed
+from identity.melody.thresholds import ALTERED_LIKENESS
 from identity.recording.align import Aligned, align_all
 from identity.recording.items import Items
 from identity.recording.tempo import align_at_any_tempo
-from identity.recording.timbre import Likeness, likeness, second_verdict
+from identity.recording.timbre import Likeness, aligned_by_timbre, likeness, second_verdict
 from identity.recording.verifying import verdict_of
-from identity.thresholds import CLEAR_BIT_ERROR_RATE, DAMAGED_BIT_ERROR_RATE, MIN_DISTINCT_SHARE, WEAK_BIT_ERROR_RATE
+from identity.thresholds import (
+    CLEAR_BIT_ERROR_RATE,
+    DAMAGED_BIT_ERROR_RATE,
+    DAMAGED_TIMBRE,
+    MIN_DISTINCT_SHARE,
+    WEAK_BIT_ERROR_RATE,
+)
 from media import speeds
 from media.analysis import library_items, library_present
 from media.types import PCM_RATE
@@ -72,30 +81,53 @@ class _Count:
 
 def _real(tracks: Sequence[Features]) -> _Count:
     result = _Count()
+    melodies = np.array([_melody(track) for track in tracks])
     for place, ours in enumerate(tracks):
         others = tracks[place + 1 :]
         found = align_all(ours.items, [other.items for other in others], DAMAGED_BIT_ERROR_RATE)
-        for other, aligned in zip(others, found, strict=True):
-            _judge(result, ours, other, aligned)
+        near = melodies[place + 1 :] @ melodies[place] >= ALTERED_LIKENESS
+        for other, aligned, is_near in zip(others, found, near.tolist(), strict=True):
+            _judge(result, ours, other, aligned, near=is_near)
     return result
 
 
 def _locked() -> _Count:
     result = _Count()
     for ours, other in _rerenders.pairs("figure"):
-        _judge(result, ours, other, align_all(ours.items, [other.items], DAMAGED_BIT_ERROR_RATE)[0])
+        aligned = align_all(ours.items, [other.items], DAMAGED_BIT_ERROR_RATE)[0]
+        _judge(result, ours, other, aligned, near=bool(_melody(ours) @ _melody(other) >= ALTERED_LIKENESS))
     return result
 
 
-def _judge(count: _Count, ours: Features, other: Features, aligned: Aligned | None) -> None:
-    alignment = aligned.alignment if aligned else None
-    sounds = None
-    if alignment is not None and alignment.bit_error_rate > CLEAR_BIT_ERROR_RATE:
-        if alignment.bit_error_rate > WEAK_BIT_ERROR_RATE and alignment.distinct_share < MIN_DISTINCT_SHARE:
-            alignment = None  # as in `identity.recording.service`
-        else:
-            sounds = likeness(ours.timbre, other.timbre, alignment.offset_s)
-    count.add(alignment, sounds)
+def _melody(track: Features) -> npt.NDArray[np.float64]:
+    found = np.asarray(embed(track.frames), dtype=np.float64)
+    return found / max(float(np.linalg.norm(found)), 1e-9)
+
+
+def _judge(count: _Count, ours: Features, other: Features, aligned: Aligned | None, *, near: bool) -> None:
+    """``near``: their melodies are; only then identity looks on where terms do not find it."""
+    sounds = _sounding(ours, other, aligned)
+    if (aligned is None or aligned.alignment.bit_error_rate > WEAK_BIT_ERROR_RATE) and not _agree(aligned, sounds):
+        aligned = aligned_by_timbre(ours.items, ours.timbre, other.items, other.timbre) if near else None
+        sounds = _sounding(ours, other, aligned)
+        if not _agree(aligned, sounds):
+            aligned = None
+    count.add(aligned.alignment if aligned else None, sounds)
+
+
+def _sounding(ours: Features, other: Features, aligned: Aligned | None) -> Likeness | None:
+    if aligned is None or aligned.alignment.bit_error_rate <= CLEAR_BIT_ERROR_RATE:
+        return None
+    return likeness(ours.timbre, other.timbre, aligned.alignment.offset_s)
+
+
+def _agree(aligned: Aligned | None, sounds: Likeness | None) -> bool:
+    return (
+        aligned is not None
+        and aligned.alignment.distinct_share >= MIN_DISTINCT_SHARE
+        and sounds is not None
+        and sounds.balance >= DAMAGED_TIMBRE
+    )
 
 
 def _heard(rendition: Rendition) -> list[Items]:

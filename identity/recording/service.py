@@ -21,7 +21,7 @@ from identity.recording.closer import Closer, OtherSpeed, recall
 from identity.recording.index import RecordingIndex, SegmentIndex, driver_connection
 from identity.recording.items import Items, items_from_bytes
 from identity.recording.tempo import align_at_any_tempo
-from identity.recording.timbre import Likeness, best_offset_s, likeness, second_verdict, timbre_from_bytes
+from identity.recording.timbre import Likeness, aligned_by_timbre, likeness, second_verdict, timbre_from_bytes
 from identity.recording.verifying import look_up, verdict_of
 from identity.thresholds import (
     CHANCE_BIT_ERROR_RATE,
@@ -41,9 +41,6 @@ from media.types import ITEM_SECONDS, Frames
 # Two offsets that differ by a rounding of each of two alignments are the same.
 _OFFSET_SLACK = 2
 
-
-_FRAME_ITEMS = 5
-"""Items before and after the offset of a timbre, which is known to half a second."""
 
 _TIER_MEMBERS = 3
 """Of a recording that was missed, so many of the index's best are tried at other tempi (4 ms each)."""
@@ -340,7 +337,7 @@ def _near(session: Session, items: Items, closer: Closer, known: set[uuid.UUID])
         if (theirs := timbres.get(member.candidate_id)) is None:
             continue
         if aligned is None or not _agrees(closer.timbre, theirs, aligned.alignment):
-            aligned = _aligned_by_timbre(items, closer.timbre, member.items, theirs)
+            aligned = aligned_by_timbre(items, closer.timbre, member.items, theirs)
         if aligned and _agrees(closer.timbre, theirs, aligned.alignment):
             result.append(_Match(member, items, aligned))
     return result
@@ -349,18 +346,6 @@ def _near(session: Session, items: Items, closer: Closer, known: set[uuid.UUID])
 def _agrees(ours: Frames, theirs: Frames, alignment: Alignment) -> bool:
     sounds = likeness(ours, theirs, alignment.offset_s)
     return alignment.distinct_share >= MIN_DISTINCT_SHARE and sounds is not None and sounds.balance >= DAMAGED_TIMBRE
-
-
-def _aligned_by_timbre(items: Items, timbre: Frames, others: Items, their_timbre: Frames) -> Aligned | None:
-    """Where the fingerprints agree best near the offset of the timbre, unless they do not agree at all."""
-    offset_s = best_offset_s(timbre, their_timbre)
-    if offset_s is None:
-        return None
-    middle = round(offset_s / ITEM_SECONDS)
-    steps = range(middle - _FRAME_ITEMS, middle + _FRAME_ITEMS + 1)
-    tried = [Aligned(step, alignment) for step in steps if (alignment := align_at(items, others, step))]
-    best = min(tried, key=lambda each: each.alignment.bit_error_rate, default=None)
-    return best if best and best.alignment.bit_error_rate <= DAMAGED_BIT_ERROR_RATE else None
 
 
 def _doubtful(matches: list[_Match]) -> bool:

@@ -14,8 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from identity.evidence import Alignment, Verdict
+from identity.recording.align import Aligned, align_at
+from identity.recording.items import Items
 from identity.thresholds import (
     CLEAR_BIT_ERROR_RATE,
+    DAMAGED_BIT_ERROR_RATE,
     DAMAGED_TIMBRE,
     MIN_TIMBRE_S,
     REVIEW_BIT_ERROR_RATE,
@@ -25,9 +28,12 @@ from identity.thresholds import (
     SAME_TIMBRE,
 )
 from media.timbre import BANDS
-from media.types import FRAME_SECONDS, Frames
+from media.types import FRAME_SECONDS, ITEM_SECONDS, Frames
 
 _Levels = npt.NDArray[np.float64]
+
+_FRAME_ITEMS = 5
+"""Items before and after the offset of a timbre, which is known to half a second."""
 
 _AROUND = 7
 """Frames before and after, whose mean is taken away: fades and loud passages are like each other everywhere."""
@@ -93,6 +99,18 @@ def best_offset_s(ours: Frames, theirs: Frames) -> float | None:
     together = np.minimum(len(here), len(there) - lags) - np.maximum(0, -lags)
     # The likeness in standard errors: a long passage that is somewhat alike is less by chance than a short one.
     return float(lags[np.argmax(sums[lags] / np.sqrt(together))] * FRAME_SECONDS)
+
+
+def aligned_by_timbre(items: Items, timbre: Frames, others: Items, their_timbre: Frames) -> Aligned | None:
+    """Where the fingerprints agree best near the offset of the timbre, unless they do not agree at all."""
+    offset_s = best_offset_s(timbre, their_timbre)
+    if offset_s is None:
+        return None
+    middle = round(offset_s / ITEM_SECONDS)
+    steps = range(middle - _FRAME_ITEMS, middle + _FRAME_ITEMS + 1)
+    tried = [Aligned(step, alignment) for step in steps if (alignment := align_at(items, others, step))]
+    best = min(tried, key=lambda each: each.alignment.bit_error_rate, default=None)
+    return best if best and best.alignment.bit_error_rate <= DAMAGED_BIT_ERROR_RATE else None
 
 
 def second_verdict(verdict: Verdict | None, alignment: Alignment, sounds: Likeness | None) -> Verdict | None:

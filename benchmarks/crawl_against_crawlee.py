@@ -1,8 +1,13 @@
 """Pages a second of a crawl run beside crawlee, on the site and with the settings of `benchmarks.crawl_pages`.
 
 crawlee is what a Python programmer would take instead: its ParselCrawler with the default HTTP client, storage in
-memory, the same number of requests at once, neither sessions nor robots.txt. It takes the links and the JSON-LD and
-keeps nothing; ours keeps all in PostgreSQL and the object store.
+memory, the same number of requests at once, neither sessions nor robots.txt. It parses each page once, takes the links
+and the JSON-LD (as the bare spider of `crawl_pages` does) and keeps nothing; ours keeps all in PostgreSQL and the
+object store, with all that a campaign has by default: only the delay and robots.txt are off.
+
+Each crawler is one process with one event loop. Ours writes in threads of that process (compression and waiting for the
+stores leave the other threads free); PostgreSQL and the object store use the second core, as the site does for both.
+The garbage collector is set alike, by `runtime.collector`, once the imports are done.
 """
 
 from __future__ import annotations

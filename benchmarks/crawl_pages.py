@@ -3,8 +3,9 @@
 The pages hold JSON-LD of a recording and 24 links. Ours: the crawl activity as a worker runs it, with the `website`
 adapter, the frontier and the candidates in PostgreSQL, each response as WARC in the object store. The spider takes the
 links and `json.loads` of the JSON-LD, and keeps nothing. Both: the same concurrency, no delay, no robots.txt, no
-cookies, no log. The site is a process of its own, each crawl another; the spider runs in both of Scrapy's modes (with
-Twisted's reactor, the default, and without), and the faster one counts.
+cookies, no log. The site is a process of its own, each crawl another, with its garbage collector set as a worker sets
+it; the spider runs in both of Scrapy's modes (with Twisted's reactor, the default, and without), and the faster one
+counts.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ PREFETCH = 128
 """Requests taken from the store at once."""
 LOW_WATER = 64
 """Fewer waiting requests than this: more are taken."""
-CAPACITY = 512
+CAPACITY = 1024
+"""Requests held: with four full commits' worth there is something to send while a commit waits for the disk."""
 MAX_UNCOMMITTED_BYTES = 64_000_000
 MAX_KNOWN = 50_000
 """Links remembered as already handed to the store, so that a menu on every page is not sent again and again; items

@@ -47,7 +47,7 @@ async def listen_closer(
 def _like_melodies(resources: Resources, features: AudioFeatures, exclude: uuid.UUID | None) -> melody.Found:
     assert features.chroma is not None
     with resources.database.transaction() as session:
-        return melody.find(session, features.chroma.frames, exclude=exclude)
+        return melody.find(session, features.chroma.views, exclude=exclude)
 
 
 def _missed(resources: Resources, exclude: uuid.UUID | None, features: AudioFeatures) -> bool:

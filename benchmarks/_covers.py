@@ -7,6 +7,7 @@ soundfonts of Debian's packages ``fluid-soundfont-gm``, ``timgm6mb-soundfont`` a
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import shutil
@@ -15,7 +16,7 @@ import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mido
@@ -23,11 +24,14 @@ import numpy as np
 import numpy.typing as npt
 
 from media.chroma import chroma
-from media.types import Frames
+from media.types import FINGERPRINT_SECONDS, Frames
 
 RATE = 11_025
+SECONDS = float(FINGERPRINT_SECONDS)
+"""Of a performance: as much as ingest hears of a recording."""
+
 MIDI = Path(__file__).resolve().parents[2] / "shared" / "data" / "midi"
-CACHE = Path(__file__).resolve().parent.parent / ".data" / "benchmarks" / "melody"
+CACHE = Path(__file__).resolve().parent.parent / ".data" / "benchmarks" / "melody-2"
 SOUNDFONTS = {
     "fluid": Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
     "tim": Path("/usr/share/sounds/sf2/TimGM6mb.sf2"),
@@ -82,7 +86,7 @@ class Way:
     tempo: float = 1.0
     drums: bool = False
     start_s: float = 0.0
-    seconds: float = 75.0
+    seconds: float = SECONDS
     cents: int = 0
 
 
@@ -94,6 +98,7 @@ def missing() -> str | None:
     return f"no soundfont at {', '.join(lacking)} (see benchmarks/_covers.py for the packages)" if lacking else None
 
 
+@functools.lru_cache(maxsize=128)
 def read_score(path: Path) -> Score:
     """A MIDI file's tracks that have notes; the first tempo. What the tracks are called: ``melody``, ``bridge``…"""
     file = mido.MidiFile(path)
@@ -181,7 +186,9 @@ def render_all(performances: Sequence[tuple[Score, Way]]) -> list[npt.NDArray[np
     with tempfile.TemporaryDirectory() as folder:
         midi, raw = Path(folder, "score.mid"), Path(folder, "sound.raw")
         mido.MidiFile(ticks_per_beat=_TICKS, tracks=[track]).save(midi)
-        command = ["fluidsynth", "-q", "-n", "-i", "-g", "0.5", "-r", str(RATE), "-T", "raw", "-O", "s16"]
+        command = ["fluidsynth", "-q", "-n", "-i", "-g", "0.5", "-r", str(RATE), "-T", "raw", "-O", "s16", "-z", "8192"]
+        # Only the instruments that play are read: a soundfont is 140 MB.
+        command += ["-o", "synth.dynamic-sample-loading=1"]
         subprocess.run(
             [*command, "-F", str(raw), str(SOUNDFONTS[soundfonts.pop()]), str(midi)], check=True, capture_output=True
         )
@@ -201,7 +208,7 @@ def render(score: Score, way: Way) -> npt.NDArray[np.int16]:
 _SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 
 
-def compose(seed: int, bars: int = 64) -> Score:
+def compose(seed: int, bars: int = 112) -> Score:
     """A song of nobody: verse and chorus of eight bars over chords, a tune of steps and leaps, bass and broken chords.
 
     The same seed gives the same song.
@@ -297,7 +304,7 @@ def some_way(seed: str, parts: Sequence[str], strength: str = "strong") -> Way:
         for name in dice.sample(names[1:], k=dice.randint(1, max(1, len(names) - 1))) if len(names) > 1 else ():
             if len(programs) > 1:
                 del programs[name]
-    return Way(soundfont, programs, semitones, tempo, drums, start, 75.0, cents)
+    return Way(soundfont, programs, semitones, tempo, drums, start, SECONDS, cents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,8 +341,11 @@ class Take:
         return read_score(MIDI / folder / f"{folder}.mid" if self.strength == "same" else dice.choice(arrangements))
 
     def way(self) -> Way:
-        """How it is played."""
-        return some_way(f"{self.kind}{self.song}{self.number}", ("melody", "bridge", "piano"), self.strength)
+        """How it is played, from its first note on: nobody waits through the introduction of a part that is left out."""
+        way = some_way(f"{self.kind}{self.song}{self.number}", ("melody", "bridge", "piano"), self.strength)
+        score = self.score()
+        first = min((note.start for part in way.programs for note in score.parts.get(part, ())), default=0.0)
+        return replace(way, start_s=way.start_s + first * 60 / (score.bpm * way.tempo))
 
 
 def chromas(takes: Sequence[Take], cache: Path, processes: int | None = None) -> dict[Take, Frames]:
@@ -357,5 +367,5 @@ def _play(takes: Sequence[Take], cache: Path) -> None:
         # Whoever finds a file finds a whole one.
         unfinished = cache / f"{take.key}.{os.getpid()}"
         with unfinished.open("wb") as file:
-            np.save(file, chroma(samples).frames)
+            np.save(file, chroma(samples).views)
         unfinished.rename(cache / f"{take.key}.npy")

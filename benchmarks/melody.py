@@ -3,11 +3,13 @@
 Of every second song of `midi/` (the other half was for tuning) the catalog has two performances: as written, and with
 other instruments, key and tempo. Asked are four further ones: ``mild`` (±2 semitones, ±5 %), ``strong`` (±6 semitones,
 ±20 %, other instruments), and two ``rearranged``: strong, with drums, out of tune, another soundfont, the bridge or the
-accompaniment left out, in half of them both, so that a bare tune is looked up among full arrangements. Each is 75 s
-of fluidsynth's sound. Distractors: songs made of the tuning songs' bars in another order and keys, and composed ones.
+accompaniment left out, in half of them both, so that a bare tune is looked up among full arrangements. Each is 120 s of
+fluidsynth's sound, which is what ingest hears, from the first note that is played on: what a part that is left out would
+have played before is not waited for. Distractors: songs made of the tuning songs' bars in another order and keys, and
+composed ones.
 
 Everything is ours: chroma from sound, shortlist by `service.nearest` in PostgreSQL, `service.compare`. Renderings are
-kept as chroma in ``.data/benchmarks/melody``. ``python -m benchmarks.melody tune`` shows the tuning half and what the
+kept as chroma in ``.data/benchmarks/melody-2``. ``python -m benchmarks.melody tune`` shows the tuning half and what the
 thresholds are set by.
 """
 
@@ -91,7 +93,8 @@ def _insert(session: Session, heard: dict[Take, Frames]) -> dict[uuid.UUID, Take
         session.add(
             AudioMelody(
                 candidate_id=candidate.id,
-                frames=frames.tobytes(),
+                frames=frames[:, :12].tobytes(),
+                leading=frames[:, 12:].tobytes(),
                 tuning=0.0,
                 embedding=embed.embed(frames),
                 embedding_version=embed.EMBEDDING_VERSION,
@@ -110,15 +113,17 @@ def _ask(
     own = {candidate_id for candidate_id, other in known.items() if other.kind == "song" and other.song == take.song}
     scores: dict[uuid.UUID, float] = {}
     by_factor: dict[float, list[service.Near]] = defaultdict(list)
+    # As `service.find` does.
     for near in shortlist[: thresholds.COMPARED]:
-        by_factor[near.factor].append(near)
+        if near.likeness >= thresholds.COMPARED_LIKENESS:
+            by_factor[near.factor].append(near)
     for factor, group in by_factor.items():
         ours = embed.at_tempo(frames, factor)
         others = [embed.at_tempo(heard[known[near.candidate_id]], 1.0) for near in group]
         for near, other, match in zip(group, others, qmax.compare(ours, others), strict=True):
             scores[near.candidate_id] = match.score / (min(len(ours), len(other)) - qmax.TOGETHER + 1)
     near_order = [near.candidate_id for near in shortlist]
-    order = sorted(scores, key=lambda each: -scores[each]) + near_order[len(scores) :]
+    order = sorted(scores, key=lambda each: -scores[each]) + [each for each in near_order if each not in scores]
     result = Asked()
     result.in_shortlist.append(bool(own & set(near_order)))
     result.first_of_shortlist.append(near_order[0] in own)

@@ -40,16 +40,23 @@ Frames = npt.NDArray[np.uint8]
 class Chroma:
     """``frames``: how strongly each pitch class sounds, 0..255, scaled by the frame's strongest; a silent one is zero.
 
-    ``tuning``: how far the recording lies above 440 Hz, in semitones, -0.5..0.5; the frames are centred on it.
+    ``leading``: the same of the leading voice alone, as far as one can tell it. ``tuning``: how far the recording lies
+    above 440 Hz, in semitones, -0.5..0.5; the frames are centred on it.
     """
 
     frames: Frames
+    leading: Frames
     tuning: float
     concentration: float = 0.0
     """How closely the pitches keep to that tuning's semitones: 0 (anywhere) to 1."""
 
     timbre: Frames = field(default_factory=lambda: np.zeros((0, 16), np.uint8), repr=False)
     """Of the same transforms: (time, 16), see `media.timbre`."""
+
+    @property
+    def views(self) -> Frames:
+        """Both beside each other: (time, 24)."""
+        return np.hstack([self.frames, self.leading])
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def proposal_picture(session: Session, case_id: uuid.UUID, number: int) -> str:
     title = str(case.item.get("title", "") or "Candidate")
     if found := proposal.evidence.get("melody"):
         heard = {
-            row.candidate_id: melody.frames_of(row.frames)
+            row.candidate_id: melody.views_of(row)
             for row in session.scalars(
                 select(AudioMelody).where(
                     AudioMelody.candidate_id.in_([ours.id, uuid.UUID(str(found["candidate_id"]))])

@@ -135,15 +135,17 @@ class AudioMelody(Base):
     """What a recording plays: its chroma, and where that lies among all melodies. One per candidate.
 
     ``frames``: twelve bytes (C first) a frame, two frames a second, of the first 120 s; kept, since the audio may not
-    be, so that embeddings can be made again. ``tuning``: semitones above 440 Hz, -0.5..0.5.
+    be, so that embeddings can be made again. ``leading``: the same of the leading voice; none of what was heard before
+    it was listened for. ``tuning``: semitones above 440 Hz, -0.5..0.5.
     """
 
     __tablename__ = "audio_melodies"
 
     candidate_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("candidates.id", ondelete="CASCADE"), primary_key=True)
     frames: Mapped[bytes] = mapped_column(LargeBinary)
+    leading: Mapped[bytes | None] = mapped_column(LargeBinary)
     tuning: Mapped[float]
-    embedding: Mapped[Any] = mapped_column(HALFVEC(96))
+    embedding: Mapped[Any] = mapped_column(HALFVEC(256))
     embedding_version: Mapped[int] = mapped_column(SmallInteger, index=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 

@@ -4,8 +4,12 @@ The magnitude of the 2-D Fourier transform of a stretch of chroma does not chang
 key) or shifted (another start): Ellis and Bertin-Mahieux, Large-scale cover song recognition using the 2D Fourier
 transform magnitude (ISMIR 2012). Averaged over stretches, compressed and projected to few dimensions it can be looked
 up in an index: Humphrey, Nieto, Bello, Data driven and discriminative projections for large-scale cover song
-identification (ISMIR 2013). As there, the projection is a linear discriminant: it was fitted on songs composed and
+identification (ISMIR 2013). As there, the projection is a linear discriminant: it was fitted on songs made and
 performed for the purpose (`benchmarks.fit_melody`), so that what instruments and left-out parts change counts little.
+
+Both views of a chroma (`Chroma.views`) are embedded, each by a projection of its own, and lie beside each other in one
+vector: its cosine is the mean of theirs, weighted by `WEIGHTS`. The whole band finds what is played alike, the leading
+voice finds a bare tune.
 
 Tempo is not beats but probes: a query is embedded at eleven tempi.
 """
@@ -13,6 +17,7 @@ Tempo is not beats but probes: a query is embedded at eleven tempi.
 from __future__ import annotations
 
 import functools
+import math
 from importlib import resources
 
 import numpy as np
@@ -20,10 +25,15 @@ import numpy.typing as npt
 
 from media.types import Frames
 
-EMBEDDING_VERSION = 1
+EMBEDDING_VERSION = 2
 """Of all that makes an embedding: raise it, with the projection, and stored ones are made again (`service.refresh`)."""
 
-DIMENSIONS = 96
+VIEWS = 2
+WEIGHTS = (0.4, 0.6)
+"""Of the whole band and of the leading voice."""
+
+DIMENSIONS = 256
+"""Of both together."""
 
 STRETCH = 64
 """Frames that are transformed at once (32 s)."""
@@ -38,55 +48,59 @@ PROBES: tuple[float, ...] = tuple(float(each) for each in np.exp(np.linspace(np.
 Vectors = npt.NDArray[np.float32]
 
 
-def at_tempo(frames: Frames, factor: float) -> Vectors:
+def at_tempo(views: Frames, factor: float) -> Vectors:
     """The frames as if played faster by so much, 0..1."""
-    scaled = frames.astype(np.float32) / np.float32(255)
-    if factor == 1 or len(frames) < 2:
+    scaled = views.astype(np.float32) / np.float32(255)
+    if factor == 1 or len(views) < 2:
         return np.asarray(scaled, dtype=np.float32)
-    times = np.arange(int(len(frames) / factor)) * factor
-    before = np.minimum(times.astype(np.intp), len(frames) - 2)
+    times = np.arange(int(len(views) / factor)) * factor
+    before = np.minimum(times.astype(np.intp), len(views) - 2)
     share = (times - before)[:, None].astype(np.float32)
     stretched: Vectors = scaled[before] * (1 - share) + scaled[before + 1] * share
     return stretched
 
 
-def raw_vector(frames: Vectors) -> Vectors:
-    """Before the projection: (7 * (2 * `TIME_FREQUENCIES` + 1),), of unit length."""
-    if len(frames) < STRETCH:
-        frames = np.pad(frames, ((0, STRETCH - len(frames)), (0, 0)))
-    stretches = np.lib.stride_tricks.sliding_window_view(frames, STRETCH, axis=0)[::STRETCH_STEP]
-    stretches = stretches - stretches.mean(axis=(1, 2), keepdims=True)
-    both = np.fft.fft(np.fft.rfft(stretches, axis=1), axis=2)
-    slow = np.concatenate([both[:, :, : TIME_FREQUENCIES + 1], both[:, :, -TIME_FREQUENCIES:]], axis=2)
-    power = np.mean(np.abs(slow) ** 2, axis=0).ravel()
+def raw_vectors(views: Vectors) -> Vectors:
+    """Before the projection: (`VIEWS`, 7 * (2 * `TIME_FREQUENCIES` + 1)), each of unit length."""
+    if len(views) < STRETCH:
+        views = np.pad(views, ((0, STRETCH - len(views)), (0, 0)))
+    stretches = np.lib.stride_tricks.sliding_window_view(views, STRETCH, axis=0)[::STRETCH_STEP]
+    stretches = stretches.reshape(len(stretches), VIEWS, 12, STRETCH)
+    stretches = stretches - stretches.mean(axis=(2, 3), keepdims=True)
+    both = np.fft.fft(np.fft.rfft(stretches, axis=2), axis=3)
+    slow = np.concatenate([both[..., : TIME_FREQUENCIES + 1], both[..., -TIME_FREQUENCIES:]], axis=3)
+    power = np.mean(np.abs(slow) ** 2, axis=0).reshape(VIEWS, -1)
     # The fourth root: a square root of the magnitude.
-    vector = power**0.25
-    norm = np.linalg.norm(vector)
-    unit: Vectors = (vector / norm if norm else vector).astype(np.float32)
+    vectors = power**0.25
+    unit: Vectors = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)).astype(np.float32)
     return unit
 
 
 @functools.cache
-def _projection() -> tuple[Vectors, Vectors]:
+def _projection() -> Vectors:
     with (resources.files("identity.melody") / f"projection-{EMBEDDING_VERSION}.npy").open("rb") as file:
         stored: Vectors = np.load(file, allow_pickle=False).astype(np.float32)
-    # The first row is the mean.
-    return stored[0], stored[1:]
+    return stored
 
 
-def project(vector: Vectors) -> Vectors:
-    """The embedding of a raw vector (or of several, one a row): `DIMENSIONS` numbers of unit length."""
-    mean, axes = _projection()
-    projected = (vector - mean) @ axes.T
-    unit: Vectors = projected / np.maximum(np.linalg.norm(projected, axis=-1, keepdims=True), 1e-9)
-    return unit
+def project(vectors: Vectors) -> Vectors:
+    """The embeddings of raw vectors (number, `VIEWS`, …): `DIMENSIONS` numbers of unit length each."""
+    projection = _projection()
+    parts = []
+    for view in range(VIEWS):
+        # The first row is the mean.
+        projected = (vectors[:, view] - projection[view, 0]) @ projection[view, 1:].T
+        length = np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-9)
+        parts.append(projected / length * np.float32(math.sqrt(WEIGHTS[view])))
+    return np.concatenate(parts, axis=1)
 
 
-def embed(frames: Frames) -> Vectors:
+def embed(views: Frames) -> Vectors:
     """The embedding of a chroma as it was played."""
-    return project(raw_vector(at_tempo(frames, 1.0)))
+    embedded: Vectors = project(raw_vectors(at_tempo(views, 1.0))[None])[0]
+    return embedded
 
 
-def probes(frames: Frames) -> Vectors:
+def probes(views: Frames) -> Vectors:
     """Its embeddings at the tempi of `PROBES`: (11, `DIMENSIONS`)."""
-    return project(np.stack([raw_vector(at_tempo(frames, factor)) for factor in PROBES]))
+    return project(np.stack([raw_vectors(at_tempo(views, factor)) for factor in PROBES]))

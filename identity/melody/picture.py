@@ -17,6 +17,7 @@ def melody_svg(ours: Frames, theirs: Frames, *, factor: float, semitones: int, t
     """An SVG element (text, safe to put into HTML): the cross recurrence plot, ours from left to right.
 
     Args:
+        ours, theirs: their chromas, as `Chroma.views`.
         factor: the tempo at which ours was compared, as in `service.Match`.
         semitones: how far ours lies above theirs.
     """

@@ -6,10 +6,14 @@ its nearest of the other (mutually: the cross recurrence plot), and the longest 
 forward in both, bends, and jumps over short disruptions, is the score. The key is found first by the optimal
 transposition index (Serrà, Gómez, Herrera: Transposing chroma representations to a common key, 2008): the rotation
 that brings the mean chromas together.
+
+Both views of a chroma (`Chroma.views`) are compared at once: two moments are as like as the mean of what the views say.
+A bare tune and its full arrangement agree in the leading voice, and often only that tells their key.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +32,7 @@ NEIGHBOURS = 0.1
 ONSET, EXTENSION = 5.0, 0.5
 """What the first and each further step of a disruption cost (the paper's gamma)."""
 
-TRANSPOSITIONS = 2
+TRANSPOSITIONS = 3
 """How many of the best rotations are tried."""
 
 _AT_ONCE = 24
@@ -54,19 +58,26 @@ class Path:
 def rotations(ours: Floats, theirs: Floats, count: int = TRANSPOSITIONS) -> list[int]:
     """By how many semitones ours should go up to fit theirs, best first."""
     mean, other = ours.mean(axis=0), theirs.mean(axis=0)
-    fits = [float(np.dot(np.roll(mean, step), other)) for step in range(12)]
+    fits = [float(np.dot(turned(mean, step), other)) for step in range(12)]
     return sorted(range(12), key=lambda step: -fits[step])[:count]
 
 
-def moments(frames: Floats) -> Floats:
-    """Each frame with its successors, centred and of unit length: (time, TOGETHER * 12). Needs `TOGETHER` frames."""
-    windows = np.lib.stride_tricks.sliding_window_view(frames, TOGETHER, axis=0)
-    # In an order in which a rotation of the pitch classes moves whole runs.
-    flat = windows.reshape(len(windows), -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    unit: Floats = np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 1e-6)
-    return unit
+def turned(views: Floats, step: int) -> Floats:
+    """Frames (or one), every view of them ``step`` semitones higher."""
+    return np.roll(views.reshape(*views.shape[:-1], -1, 12), step, axis=-1).reshape(views.shape)
+
+
+def moments(views: Floats) -> Floats:
+    """Each frame with its successors, as a vector of unit length. Needs `TOGETHER` frames.
+
+    A view is centred and weighs as much as the other.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(views, TOGETHER, axis=0)
+    parts = windows.reshape(len(windows), views.shape[1] // 12, -1)
+    parts = parts - parts.mean(axis=2, keepdims=True)
+    norms = np.linalg.norm(parts, axis=2, keepdims=True) * np.float32(math.sqrt(parts.shape[1]))
+    unit: Floats = np.divide(parts, norms, out=np.zeros_like(parts), where=norms > 1e-6)
+    return unit.reshape(len(unit), -1)
 
 
 def plots(likeness: Floats, columns: Sequence[int]) -> Plot:
@@ -114,7 +125,7 @@ def compare(ours: Floats, others: Sequence[Floats]) -> list[Match]:
     if len(ours) < TOGETHER + 2:
         return best
     work = [(place, step) for place in long_enough for step in rotations(ours, others[place])]
-    turned = {step: moments(np.roll(ours, step, axis=1)) for step in {step for _, step in work}}
+    ours_by_step = {step: moments(turned(ours, step)) for step in {step for _, step in work}}
     theirs = {place: moments(others[place]) for place in long_enough}
     # Of like length together: padding is work too.
     work.sort(key=lambda pair: len(theirs[pair[0]]))
@@ -123,7 +134,7 @@ def compare(ours: Floats, others: Sequence[Floats]) -> list[Match]:
         widths = [len(theirs[place]) for place, _ in part]
         likeness = np.full((len(part), len(ours) - TOGETHER + 1, max(widths)), -1, dtype=np.float32)
         for number, (place, step) in enumerate(part):
-            likeness[number, :, : widths[number]] = turned[step] @ theirs[place].T
+            likeness[number, :, : widths[number]] = ours_by_step[step] @ theirs[place].T
         tops = cumulate(plots(likeness, widths)).max(axis=(1, 2))
         for (place, step), top in zip(part, tops, strict=True):
             if top > best[place].score:
@@ -133,7 +144,7 @@ def compare(ours: Floats, others: Sequence[Floats]) -> list[Match]:
 
 def trace(ours: Floats, theirs: Floats, rotation: int) -> Path:
     """The path that `compare` scored, for the picture and for the tempo. Both need `TOGETHER` + 2 frames."""
-    likeness = moments(np.roll(ours, rotation, axis=1)) @ moments(theirs).T
+    likeness = moments(turned(ours, rotation)) @ moments(theirs).T
     joined = plots(likeness[None], [likeness.shape[1]])
     scores = cumulate(joined)[0]
     plot = joined[0]

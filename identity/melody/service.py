@@ -45,10 +45,10 @@ _NEAREST = text(
     SELECT found.candidate_id, tried.number, found.distance
     FROM unnest(CAST(:probes AS text[])) WITH ORDINALITY AS tried(probe, number)
     CROSS JOIN LATERAL (
-        SELECT candidate_id, embedding <=> CAST(tried.probe AS halfvec(96)) AS distance
+        SELECT candidate_id, embedding <=> CAST(tried.probe AS halfvec(256)) AS distance
         FROM audio_melodies
         WHERE embedding_version = :version
-        ORDER BY embedding <=> CAST(tried.probe AS halfvec(96))
+        ORDER BY embedding <=> CAST(tried.probe AS halfvec(256))
         LIMIT :most
     ) AS found
     """
@@ -88,19 +88,19 @@ class Match:
     theirs_s: tuple[float, float]
 
 
-def has_melody(frames: Frames) -> bool:
+def has_melody(views: Frames) -> bool:
     """Whether enough of it has a pitch."""
-    return bool(np.count_nonzero(frames.any(axis=1)) * FRAME_SECONDS >= MIN_SOUNDING_S)
+    return bool(np.count_nonzero(views.any(axis=1)) * FRAME_SECONDS >= MIN_SOUNDING_S)
 
 
-def nearest(session: Session, frames: Frames, *, exclude: uuid.UUID | None = None, most: int = SHORTLIST) -> list[Near]:
+def nearest(session: Session, views: Frames, *, exclude: uuid.UUID | None = None, most: int = SHORTLIST) -> list[Near]:
     """The shortlist: recordings nearest to any of the query's tempi, nearest first."""
     # The index gives no more than it looks at, and 40 by default.
     session.execute(text(f"SET LOCAL hnsw.ef_search = {max(100, 2 * most)}"))
     rows = session.execute(
         _NEAREST,
         {
-            "probes": [_vector_text(probe) for probe in embed.probes(frames)],
+            "probes": [_vector_text(probe) for probe in embed.probes(views)],
             "version": embed.EMBEDDING_VERSION,
             "most": most + 1,
         },
@@ -131,36 +131,36 @@ class Found:
         return self.likeness is None or self.likeness >= ALTERED_LIKENESS
 
 
-def find(session: Session, frames: Frames, *, exclude: uuid.UUID | None = None) -> Found:
+def find(session: Session, views: Frames, *, exclude: uuid.UUID | None = None) -> Found:
     """Recordings that follow the same melody: all that are worth an observation.
 
     Recordings that wait for their settlement are compared too: by the time ours is settled they may be published.
     """
-    if not has_melody(frames):
+    if not has_melody(views):
         return Found()
-    near_ones = nearest(session, frames, exclude=exclude)
+    near_ones = nearest(session, views, exclude=exclude)
     shortlist = [near for near in near_ones if near.likeness >= COMPARED_LIKENESS][:COMPARED]
     likeness = near_ones[0].likeness if near_ones else 0.0
-    rows = session.execute(
-        select(AudioMelody.candidate_id, AudioMelody.frames)
+    rows = session.scalars(
+        select(AudioMelody)
         .join(Candidate, Candidate.id == AudioMelody.candidate_id)
         .where(AudioMelody.candidate_id.in_([near.candidate_id for near in shortlist]))
         .where(or_(Candidate.version_id.is_not(None), Candidate.state.in_(_UNSETTLED)))
     )
-    theirs = {candidate_id: frames_of(data) for candidate_id, data in rows}
+    theirs = {melody.candidate_id: views_of(melody) for melody in rows}
     pairs = [(near, theirs[near.candidate_id]) for near in shortlist if near.candidate_id in theirs]
     alike = tuple(near.candidate_id for near in near_ones[:COMPARED] if near.likeness >= ALTERED_LIKENESS)
-    return Found(compare(frames, pairs), likeness, alike)
+    return Found(compare(views, pairs), likeness, alike)
 
 
-def compare(frames: Frames, shortlist: Sequence[tuple[Near, Frames]]) -> list[Match]:
+def compare(views: Frames, shortlist: Sequence[tuple[Near, Frames]]) -> list[Match]:
     """Those of the shortlist (nearest first) that follow the same melody, best first."""
     by_factor: defaultdict[float, list[tuple[Near, embed.Vectors]]] = defaultdict(list)
     for near, other in shortlist[:COMPARED]:
         by_factor[near.factor].append((near, embed.at_tempo(other, 1.0)))
     matches = []
     for factor, group in by_factor.items():
-        ours = embed.at_tempo(frames, factor)
+        ours = embed.at_tempo(views, factor)
         for (near, theirs), found in zip(group, qmax.compare(ours, [each for _, each in group]), strict=True):
             moments = max(1, min(len(ours), len(theirs)) - qmax.TOGETHER + 1)
             share = found.score / moments
@@ -197,14 +197,15 @@ def record(session: Session, candidate_id: uuid.UUID, heard: Chroma, matches: Se
     """Keeps the melody of a candidate and what was found to be like it, in place of what was known before."""
     session.execute(delete(AudioMelody).where(AudioMelody.candidate_id == candidate_id))
     session.execute(delete(Observation).where(Observation.candidate_id == candidate_id, Observation.kind == KIND))
-    if not has_melody(heard.frames):
+    if not has_melody(heard.views):
         return
     session.add(
         AudioMelody(
             candidate_id=candidate_id,
             frames=heard.frames.tobytes(),
+            leading=heard.leading.tobytes(),
             tuning=heard.tuning,
-            embedding=embed.embed(heard.frames),
+            embedding=embed.embed(heard.views),
             embedding_version=embed.EMBEDDING_VERSION,
         )
     )
@@ -301,9 +302,15 @@ def _read(data: dict[str, Any]) -> Match:
     )
 
 
-def frames_of(data: bytes) -> Frames:
-    """The stored chroma."""
-    return np.frombuffer(data, dtype=np.uint8).reshape(-1, 12)
+def views_of(melody: AudioMelody) -> Frames:
+    """The stored chroma: (time, 24), see `Chroma.views`.
+
+    Of recordings heard before the leading voice was listened for, the whole band stands in its place.
+    """
+    whole, leading = (
+        np.frombuffer(data, dtype=np.uint8).reshape(-1, 12) for data in (melody.frames, melody.leading or melody.frames)
+    )
+    return np.hstack([whole, leading])
 
 
 def refresh(session: Session, limit: int = 500) -> int:
@@ -315,7 +322,7 @@ def refresh(session: Session, limit: int = 500) -> int:
         .with_for_update(skip_locked=True)
     ).all()
     for melody in stale:
-        melody.embedding = embed.embed(frames_of(melody.frames))
+        melody.embedding = embed.embed(views_of(melody))
         melody.embedding_version = embed.EMBEDDING_VERSION
     return len(stale)
 

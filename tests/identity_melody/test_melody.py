@@ -62,14 +62,14 @@ def test_next_to_nothing_has_next_to_no_frames(samples: int) -> None:
     found = chroma(np.zeros(samples, dtype=np.int16))
     assert not found.frames.any()
     assert found.tuning == 0
-    assert not service.has_melody(found.frames)
-    assert np.isfinite(embed.embed(found.frames)).all()
+    assert not service.has_melody(found.views)
+    assert np.isfinite(embed.embed(found.views)).all()
 
 
 def test_a_picture_of_nothing_is_a_picture(pieces: list[Chroma]) -> None:
     title = '<script>"&\x00'
-    for other in (pieces[1].frames, pieces[1].frames[:3], pieces[1].frames[:0]):
-        svg = ElementTree.fromstring(melody_svg(pieces[0].frames, other, factor=0.9, semitones=-3, title=title))
+    for other in (pieces[1].views, pieces[1].views[:3], pieces[1].views[:0]):
+        svg = ElementTree.fromstring(melody_svg(pieces[0].views, other, factor=0.9, semitones=-3, title=title))
         assert "<script>" in (svg.findtext("{*}title") or "")
 
 
@@ -77,20 +77,20 @@ def test_noise_is_bounded(pieces: list[Chroma]) -> None:
     noise = np.random.default_rng(1).integers(-32_768, 32_767, 11_025 * 60).astype(np.int16)
     found = chroma(noise)
     assert found.frames.dtype == np.uint8
-    assert qmax.compare(embed.at_tempo(found.frames, 1), [embed.at_tempo(pieces[0].frames, 1)])[0].score < 40
+    assert qmax.compare(embed.at_tempo(found.views, 1), [embed.at_tempo(pieces[0].views, 1)])[0].score < 40
 
 
 def test_the_embedding_knows_neither_key_nor_start(pieces: list[Chroma]) -> None:
-    frames = pieces[1].frames
+    frames = pieces[1].views
     point = embed.embed(frames)
     assert np.linalg.norm(point) == pytest.approx(1, abs=1e-4)
-    assert point @ embed.embed(np.roll(frames, 5, axis=1)) > 0.999
+    assert point @ embed.embed(qmax.turned(frames, 5)) > 0.999
     assert point @ embed.embed(frames[12:]) > 0.7
-    assert max(point @ embed.embed(other.frames) for other in pieces[2:]) < point @ embed.embed(frames[12:])
+    assert max(point @ embed.embed(other.views) for other in pieces[2:]) < point @ embed.embed(frames[12:])
 
 
 def test_a_probe_finds_the_tempo(pieces: list[Chroma], cover: Chroma) -> None:
-    likeness = embed.probes(cover.frames) @ embed.embed(pieces[0].frames)
+    likeness = embed.probes(cover.views) @ embed.embed(pieces[0].views)
     # Ours is an eighth faster: it comes nearest when it is slowed down by that.
     assert embed.PROBES[int(np.argmax(likeness))] == pytest.approx(1 / 1.125, abs=0.06)
 
@@ -120,8 +120,8 @@ def test_qmax_is_the_papers() -> None:
 
 
 def test_others_of_any_length_are_compared_at_once(pieces: list[Chroma]) -> None:
-    ours = embed.at_tempo(pieces[0].frames, 1)
-    others = [embed.at_tempo(pieces[n].frames, 1)[: 110 - 17 * n] for n in range(6)]
+    ours = embed.at_tempo(pieces[0].views, 1)
+    others = [embed.at_tempo(pieces[n].views, 1)[: 110 - 17 * n] for n in range(6)]
     together = qmax.compare(ours, others)
     alone = [qmax.compare(ours, [other])[0] for other in others]
     assert [m.score for m in together] == pytest.approx([m.score for m in alone])
@@ -133,7 +133,7 @@ def test_others_of_any_length_are_compared_at_once(pieces: list[Chroma]) -> None
 def _publish(session: Session, add: Add, key: str, melody: Chroma, **item: object) -> Candidate:
     # Fingerprints tell nothing here: performances of their own.
     candidate = add(session, key, items=performance(zlib.crc32(key.encode())), **item)
-    service.record(session, candidate.id, melody, service.find(session, melody.frames, exclude=candidate.id).matches)
+    service.record(session, candidate.id, melody, service.find(session, melody.views, exclude=candidate.id).matches)
     session.flush()
     settlement.settle(session, candidate.id)
     return candidate
@@ -189,7 +189,7 @@ def test_a_copy_is_no_further_proposal(catalog: Database, add: Add, pieces: list
         original = session.scalars(select(Candidate).where(Candidate.source_key == "3")).one()
         song_id = session.get_one(Version, original.version_id).song_id
         copy = add(session, "copy")
-        service.record(session, copy.id, pieces[3], service.find(session, pieces[3].frames, exclude=copy.id).matches)
+        service.record(session, copy.id, pieces[3], service.find(session, pieces[3].views, exclude=copy.id).matches)
         session.flush()
         same = Proposal(Question.RECORDING, 1.0, Verdict.SAME, "Same sound", version_id=original.version_id)
         assert service.propose(session, copy.id, [same]) == [same]
@@ -208,7 +208,7 @@ def test_a_copy_is_no_further_proposal(catalog: Database, add: Add, pieces: list
 def test_what_is_gone_is_not_proposed(catalog: Database, add: Add, cover: Chroma) -> None:
     with catalog.transaction() as session:
         candidate = add(session, "cover")
-        matches = service.find(session, cover.frames, exclude=candidate.id).matches
+        matches = service.find(session, cover.views, exclude=candidate.id).matches
         service.record(session, candidate.id, cover, matches)
         session.flush()
         assert service.propose(session, candidate.id, [])
@@ -217,18 +217,18 @@ def test_what_is_gone_is_not_proposed(catalog: Database, add: Add, cover: Chroma
         assert service.propose(session, candidate.id, []) == []
         session.execute(update(Candidate).where(Candidate.id == original.id).values(state="rejected", version_id=None))
         assert original.id not in {
-            m.candidate_id for m in service.find(session, cover.frames, exclude=candidate.id).matches
+            m.candidate_id for m in service.find(session, cover.views, exclude=candidate.id).matches
         }
 
 
 def test_embeddings_of_an_older_kind_are_made_again(catalog: Database, cover: Chroma) -> None:
     with catalog.transaction() as session:
         before = session.scalar(select(AudioMelody.embedding).limit(1))
-        session.execute(update(AudioMelody).values(embedding_version=0, embedding=[0.5] * 96))
-        assert service.nearest(session, cover.frames) == []
+        session.execute(update(AudioMelody).values(embedding_version=0, embedding=[0.5] * embed.DIMENSIONS))
+        assert service.nearest(session, cover.views) == []
         assert [service.refresh(session, 4), service.refresh(session, 4), service.refresh(session, 4)] == [4, 2, 0]
         session.flush()
-        assert service.nearest(session, cover.frames)
+        assert service.nearest(session, cover.views)
         session.expire_all()
         again = session.scalars(select(AudioMelody.embedding)).all()
         assert any(np.allclose(each, before, atol=1e-3) for each in again)
@@ -236,18 +236,18 @@ def test_embeddings_of_an_older_kind_are_made_again(catalog: Database, cover: Ch
 
 def test_the_index_answers(catalog: Database, cover: Chroma, pieces: list[Chroma]) -> None:
     with catalog.transaction() as session:
-        exact = [near.candidate_id for near in service.nearest(session, cover.frames)]
+        exact = [near.candidate_id for near in service.nearest(session, cover.views)]
         session.execute(text("SET LOCAL enable_seqscan = off"))
         session.execute(text("SET LOCAL enable_sort = off"))
-        assert [near.candidate_id for near in service.nearest(session, cover.frames)] == exact
+        assert [near.candidate_id for near in service.nearest(session, cover.views)] == exact
         assert len(exact) == PIECES
         plan = "\n".join(
             session.scalars(
                 text(
                     "EXPLAIN SELECT candidate_id FROM audio_melodies "
-                    "ORDER BY embedding <=> CAST(:probe AS halfvec(96)) LIMIT 5"
+                    "ORDER BY embedding <=> CAST(:probe AS halfvec(256)) LIMIT 5"
                 ),
-                {"probe": str(embed.embed(pieces[0].frames).tolist())},
+                {"probe": str(embed.embed(pieces[0].views).tolist())},
             )
         )
         assert "ix_audio_melodies_embedding" in plan
@@ -263,8 +263,8 @@ def test_a_candidate_without_sound_costs_no_comparison(database: Database, add: 
 def test_another_speed_hardly_changes_the_likeness(catalog: Database, cover: Chroma, pieces: list[Chroma]) -> None:
     """What decides whether other speeds are tried: a recording is like itself, and like no other."""
     with catalog.transaction() as session:
-        assert service.find(session, pieces[3].frames).may_be_altered
-        strange = np.roll(pieces[3].frames[::-1].copy(), 37, axis=0)
+        assert service.find(session, pieces[3].views).may_be_altered
+        strange = np.roll(pieces[3].views[::-1].copy(), 37, axis=0)
         rng = np.random.default_rng(5)
         assert not service.find(session, rng.permutation(strange)).may_be_altered
         assert service.find(session, strange[:8]).may_be_altered, "without a melody nothing is ruled out"

@@ -341,7 +341,7 @@ class Take:
         return read_score(MIDI / folder / f"{folder}.mid" if self.strength == "same" else dice.choice(arrangements))
 
     def way(self) -> Way:
-        """How it is played, from its first note on: nobody waits through the introduction of a part that is left out."""
+        """How it is played, from its first note on: nobody waits through what a left-out part plays first."""
         way = some_way(f"{self.kind}{self.song}{self.number}", ("melody", "bridge", "piano"), self.strength)
         score = self.score()
         first = min((note.start for part in way.programs for note in score.parts.get(part, ())), default=0.0)

@@ -3,10 +3,10 @@
 Of every second song of `midi/` (the other half was for tuning) the catalog has two performances: as written, and with
 other instruments, key and tempo. Asked are four further ones: ``mild`` (±2 semitones, ±5 %), ``strong`` (±6 semitones,
 ±20 %, other instruments), and two ``rearranged``: strong, with drums, out of tune, another soundfont, the bridge or the
-accompaniment left out, in half of them both, so that a bare tune is looked up among full arrangements. Each is 120 s of
-fluidsynth's sound, which is what ingest hears, from the first note that is played on: what a part that is left out would
-have played before is not waited for. Distractors: songs made of the tuning songs' bars in another order and keys, and
-composed ones.
+accompaniment left out, in half of them both, so that a bare tune is looked up among full arrangements. Each is 120 s
+of fluidsynth's sound, which is what ingest hears, from the first note that is played on: what a part that is left out
+would have played before is not waited for. Distractors: songs made of the tuning songs' bars in another order and keys,
+and composed ones.
 
 Everything is ours: chroma from sound, shortlist by `service.nearest` in PostgreSQL, `service.compare`. Renderings are
 kept as chroma in ``.data/benchmarks/melody-2``. ``python -m benchmarks.melody tune`` shows the tuning half and what the

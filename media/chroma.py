@@ -81,7 +81,8 @@ def _frames(sums: Floats) -> Frames:
     totals = folded @ (classes[:, None] == np.arange(12)).astype(np.float32)
     strongest = totals.max(axis=1, keepdims=True, initial=0)
     scaled = np.divide(255 * totals, strongest, out=np.zeros_like(totals), where=strongest > 0)
-    return np.rint(scaled).astype(np.uint8)
+    frames: Frames = np.rint(scaled).astype(np.uint8)
+    return frames
 
 
 def _leading(sums: Floats) -> Floats:

@@ -12,8 +12,9 @@ COMPARED_LIKENESS = 0.35
 their nearest. Three of four bare tunes have 0.37 and more with their full arrangement, and nearly all other covers."""
 
 ALTERED_LIKENESS = 0.65
-"""From here it may be the same recording, damaged or at another speed or pitch, which is worth a closer look: 22 rendered
-pieces at speeds of 0.97 to 1.03 had 0.76 to 0.92 with themselves; the nearest of 1,070 other songs had at most 0.62."""
+"""From here it may be the same recording, damaged or at another speed or pitch, which is worth a closer look: 22
+rendered pieces at speeds of 0.97 to 1.03 had 0.76 to 0.92 with themselves; the nearest of 1,070 other songs had at most
+0.62."""
 
 REVIEW_SHARE = 0.55
 """From here, as a share of the shorter one's moments on the path, a person should look. On the tuning songs 0.77 of the

@@ -48,6 +48,8 @@ MAX_POSTPONED_S = 300.0
 """A candidate that waits for the budget looks again at least so often: the operator may have changed it."""
 
 
+MAX_TOGETHER = 3
+"""Attempts at a batch; then each goes its own way: one of them may be what the worker died of."""
 _DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
@@ -76,6 +78,8 @@ class IngestActivities:
     async def ingest_near(self, message: m.CandidatesInput) -> m.SettledTogether:
         """Nobody is asked for audio that lies here, so nothing waits: several candidates share one activity, and what
         has to be tried again goes to a workflow of its own."""
+        if activity.info().attempt > MAX_TOGETHER:
+            return m.SettledTogether([m.SettledCandidate(each) for each in message.candidate_ids])
         return await with_heartbeats(self._ingest_near(message.candidate_ids))
 
     async def _ingest_near(self, candidate_ids: Sequence[str]) -> m.SettledTogether:

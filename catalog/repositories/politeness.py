@@ -129,11 +129,14 @@ class BreakerState:
         return asdict(self)
 
 
+WAKE_AFTER_S = 6.0
+"""What is woken is due when every worker knows better: limits are read anew each second, a refusal is believed for two,
+by the budget and by a crawl."""
 _WAKE = text("""
-    UPDATE frontier_requests f SET not_before = now() FROM crawl_runs r
+    UPDATE frontier_requests f SET not_before = now() + make_interval(secs => :after_s) FROM crawl_runs r
     WHERE r.id = f.crawl_run_id AND NOT r.state = ANY (CAST(:final AS text[]))
       AND (CAST(:source AS text) IS NULL OR r.source = :source)
-      AND f.state = 'queued' AND f.wait_reason IS NOT NULL AND f.not_before > now()
+      AND f.state = 'queued' AND f.wait_reason IS NOT NULL AND f.not_before > now() + make_interval(secs => :after_s)
     RETURNING 1
 """)
 
@@ -183,10 +186,14 @@ class PolitenessRepository:
                 session.execute(text("DELETE FROM politeness_limits WHERE target = :target"), {"target": target})
 
     def wake(self, source: str | None = None) -> int:
-        """Requests that the budget sent back (of this source, or all) are due now: the operator changed what they wait
-        for. How many."""
+        """Requests that the budget sent back (of this source, or all) are due in `WAKE_AFTER_S`: the operator changed
+        what they wait for. How many."""
         with self._database.transaction() as session:
-            return len(session.execute(_WAKE, {"source": source, "final": list(RUN_FINAL_STATES)}).all())
+            return len(
+                session.execute(
+                    _WAKE, {"source": source, "final": list(RUN_FINAL_STATES), "after_s": WAKE_AFTER_S}
+                ).all()
+            )
 
     def snapshot(self) -> list[GroupState]:
         """All scopes that were used within a day, by key."""

@@ -34,6 +34,8 @@ LATE_S = 0.1
 (W + `LATE_S`) / delay + 1 requests."""
 LINGER_S = 0.3
 """Places that nobody uses are kept so long for the next request, unless another process wants them."""
+BELIEF_S = 2.0
+"""A refusal is believed so long; then the ledger is asked again, for the operator may have changed his mind."""
 MAX_LANES = 1000
 """With so many, those that are idle are forgotten."""
 BATCH_S = 0.2
@@ -314,7 +316,7 @@ class _Lane:
         self._again_at = 0.0
         self._paused_until = 0.0
         self._wait: NotNow | None = None
-        self._wait_until = 0.0
+        self._wait_until = self._heard_at = 0.0
         self._peak = 0
 
     @property
@@ -356,11 +358,13 @@ class _Lane:
 
     def closed_for(self) -> NotNow | None:
         """Why the lane is closed, as last heard."""
-        left = self._wait_until - time.monotonic()
-        if self._wait is None or left <= 0:
+        now = time.monotonic()
+        if self._wait is None or now >= min(self._wait_until, self._heard_at + BELIEF_S):
             return None
         known = self._wait
-        return NotNow(left, known.reason, known.waiting_on, known.detail, whole_source=known.whole_source)
+        return NotNow(
+            self._wait_until - now, known.reason, known.waiting_on, known.detail, whole_source=known.whole_source
+        )
 
     def pause(self, seconds: float) -> None:
         """A penalty holds at once, before the ledger has heard of it."""
@@ -532,7 +536,7 @@ class _Lane:
         if (wait := grant.wait) is not None:
             self._drop_starts()
             self._wait = NotNow(wait.seconds, wait.reason, wait.waiting_on, wait.detail, whole_source=wait.whole_source)
-            self._wait_until = now + wait.seconds
+            self._wait_until, self._heard_at = now + wait.seconds, now
             self._refuse(self._wait)
 
     def failed(self, error: Exception, ask: Ask) -> None:

@@ -70,7 +70,7 @@ MAX_ERROR_BODY = 64 * 1024
 _RECHECK_S = 1.0
 _BLOCKED_REST_S = 0.5
 _BLOCKED_RECHECK_S = 10.0
-_MAX_BLOCKED_S = 60.0
+_MAX_BLOCKED_S = 2.0
 """The budget is asked again at least so often: the operator may have changed it."""
 _WHOLE_SOURCE = ""
 """Key among the blocked server groups."""

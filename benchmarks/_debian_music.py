@@ -50,7 +50,7 @@ Share = Literal["tuning", "figure"]
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What ingest keeps of a recording's sound. ``items``: its fingerprint."""
+    """What ingest keeps of a recording's sound. ``items``: its fingerprint; ``frames``: both views of its chroma."""
 
     items: Items
     frames: Frames
@@ -136,10 +136,10 @@ def features(path: Path) -> Features | None:
         try:
             heard = analyse(path)
             assert heard.chroma is not None
-            keep(place, Features(heard.fingerprint, heard.chroma.frames, heard.chroma.timbre))
+            keep(place, Features(heard.fingerprint, heard.chroma.views, heard.chroma.timbre))
         except AudioError:
             nothing = np.zeros(0, np.uint32)
-            keep(place, Features(nothing, np.zeros((0, 12), np.uint8), np.zeros((0, 16), np.uint8)))
+            keep(place, Features(nothing, np.zeros((0, 24), np.uint8), np.zeros((0, 16), np.uint8)))
     found = kept(place)
     return found if found.items.size else None
 

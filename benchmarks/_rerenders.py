@@ -79,4 +79,4 @@ def _play(work: tuple[Sequence[str], str]) -> None:
     for (song, name), samples in zip(todo, sounds, strict=True):
         heard = chroma(samples)
         items = fingerprint_items(np.ascontiguousarray(samples).tobytes())
-        _debian_music.keep(_place(song, name), _debian_music.Features(items, heard.frames, heard.timbre))
+        _debian_music.keep(_place(song, name), _debian_music.Features(items, heard.views, heard.timbre))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import select
 from temporalio.testing import ActivityEnvironment
 
 from activities import messages as m
-from activities.ingest import IngestActivities
+from activities.ingest import MAX_TOGETHER, IngestActivities
 from activities.resources import Resources
 from catalog.database import Database
 from catalog.models import AudioFingerprint, AudioMelody, Candidate, Observation
@@ -109,6 +110,21 @@ async def test_each_file_has_its_own_end(database: Database, add: Callable[..., 
             select(Observation.candidate_id, Observation.data).where(Observation.kind == "content")
         )
         assert [(row[0], row[1]["kind"]) for row in remarks] == [(ids["tone.wav"], "tone")]
+
+
+async def test_a_batch_that_failed_again_and_again_is_taken_apart(database: Database, tmp_path: Path) -> None:
+    """A file that kills its worker does not keep the others of its batch from their ends."""
+    unused: Any = None
+    ingest = IngestActivities(Resources(database=database, objects=unused, budget=unused, temporary=tmp_path))
+    message = m.CandidatesInput([str(uuid.uuid4()) for _ in range(3)])
+    environment = ActivityEnvironment()
+    # It would tell the same of candidates that are not in the record: the batch must not even be looked at.
+    ingest._ingest_near = None  # type: ignore[method-assign,assignment]
+    environment.info = replace(environment.info, attempt=MAX_TOGETHER + 1)
+    done = await environment.run(ingest.ingest_near, message)
+    assert [(each.candidate_id, each.settled) for each in done.candidates] == [
+        (each, None) for each in message.candidate_ids
+    ]
 
 
 @pytest.mark.skipif(not library_present(), reason="libchromaprint is not installed")

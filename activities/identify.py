@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.ports import Claim, NotNow
 from crawlers.single import items_of_page
 from identity.evidence import Proposal
+from identity.melody import service as melody
 from identity.recording.closer import Closer
 from identity.subject import subject_from_item
 from media.types import AudioError, AudioFeatures
@@ -46,6 +48,7 @@ class Thing:
     note: str = ""
     source: str = ""
     closer: Closer | None = None
+    melodies: Sequence[melody.Match] = ()
     candidate_id: uuid.UUID | None = None
     """The candidate that is this very source."""
 
@@ -183,6 +186,7 @@ async def _answers(resources: Resources, things: list[Thing]) -> list[Answer]:
         if thing.features is not None:
             async with resources.analysis:
                 melodies = await like_melodies(resources, thing.features, exclude=thing.candidate_id)
+            thing.melodies = melodies.matches
             thing.closer = await listen_closer(resources, thing.features, melodies, exclude=thing.candidate_id)
     return await asyncio.to_thread(_compare, resources, things)
 
@@ -206,14 +210,15 @@ def _answer(session: Session, thing: Thing) -> Answer:
     candidate = session.get(Candidate, thing.candidate_id) if thing.candidate_id else None
     known = candidate.version_id if candidate is not None else None
     heard = thing.features
-    proposals = ask(
+    asked = ask(
         session,
         subject_from_item(item),
         heard.fingerprint if heard else None,
         heard.info.duration_s if heard else None,
         exclude_candidate=thing.candidate_id,
         closer=thing.closer,
-    )[:MAX_PROPOSALS]
+    )
+    proposals = melody.beside(session, asked, thing.melodies)[:MAX_PROPOSALS]
     titles = _titles(session, proposals, known)
     return Answer(
         item,

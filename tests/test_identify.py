@@ -48,6 +48,8 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encode(write_wav(root / "b.wav", render(81, 30)), root / "other.mp3", "-map_metadata", "-1")
     faster = f"asetrate={round(RATE * 1.03)},aresample={RATE}"
     encode(root / "a.wav", root / "faster.mp3", "-map_metadata", "-1", "-af", faster)
+    higher = f"asetrate={round(RATE * 2 ** (3 / 12))},aresample={RATE},atempo={2 ** (-3 / 12):.6f}"
+    encode(root / "a.wav", root / "higher.mp3", "-map_metadata", "-1", "-af", higher)
     ffmpeg("-f", "lavfi", "-i", "sine=1000:d=20", root / "tone.wav")
     (root / "broken.mp3").write_bytes(b"no audio at all")
     return root
@@ -107,6 +109,14 @@ def test_another_speed_is_tried_and_what_is_no_music_is_said(data_dir: Path, cop
     status, (found,), _ = ask(data_dir, str(copies / "tone.wav"))
     assert (status, found["audio"]["content"]["kind"]) == (0, "tone")
     assert "tone, not music: one pitch" in versions(data_dir, "identify", str(copies / "tone.wav")).stdout
+
+
+def test_a_melody_in_another_key_is_a_possible_version(data_dir: Path, copies: Path) -> None:
+    status, (found,), _ = ask(data_dir, str(copies / "higher.mp3"))
+    best = found["proposals"][0]
+    assert (status, best["question"], best["verdict"], best["title"]) == (0, "song", "review", "Утро над рекой")
+    assert best["evidence"]["melody"]["semitones"] == 3
+    assert "3 semitones higher" in best["sentence"]
 
 
 def test_a_page_and_an_audio_address(data_dir: Path, site: Server) -> None:

@@ -225,9 +225,11 @@ def propose(session: Session, candidate_id: uuid.UUID, proposals: Sequence[Propo
         .order_by(Observation.id.desc())
         .limit(1)
     )
-    if data is None:
-        return list(proposals)
-    matches = [_read(each) for each in data["matches"]]
+    return list(proposals) if data is None else beside(session, proposals, [_read(each) for each in data["matches"]])
+
+
+def beside(session: Session, proposals: Sequence[Proposal], matches: Sequence[Match]) -> list[Proposal]:
+    """`propose` of something whose matches (`find`) are not recorded."""
     rows = session.execute(
         select(Candidate.id, Version.id, Version.song_id)
         .join(Version, Version.id == Candidate.version_id)

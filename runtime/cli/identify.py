@@ -127,7 +127,7 @@ def render(answer: Answer) -> list[RenderableType]:
             cell(", ".join(found.get("artists", ())), limit=40),
             Text(found["verdict"], style=style),
             f"{found['probability']:.2f}",
-            cell(found["sentence"], limit=120),
+            cell(found["sentence"], limit=300),
         )
         if picture := profile((found["evidence"].get("alignment") or {}).get("profile") or []):
             pictures.append(Text(f"  {number}. ") + picture)

@@ -26,6 +26,7 @@ from catalog.campaigns.progress import campaign_progress
 from catalog.campaigns.report import run_report
 from catalog.database import Database
 from crawlers.browser import find_chromium, launch_options
+from docs.evidence_pictures import pictures
 from examples.demo import CAMPAIGN, Outcome, Sites, check_machine, run_campaign, summary
 from moderation import service
 from runtime.cli._progress import render
@@ -124,9 +125,13 @@ def draw(name: str, title: str, parts: list[RenderableType], width: int) -> None
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for part in parts:
         console.print(part)
-    text = console.export_svg(title=title, code_format=_TERMINAL, unique_id=name)
+    write(name, console.export_svg(title=title, code_format=_TERMINAL, unique_id=name))
+
+
+def write(name: str, svg: str) -> None:
+    """Writes ``NAME.svg``."""
     path = IMAGES / f"{name}.svg"
-    path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
+    path.write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n", encoding="utf-8")
     print(f"{path.name}: {path.stat().st_size // 1000} kB")
 
 
@@ -187,6 +192,8 @@ def main() -> int:
                     # The case with the most to show.
                     case = max(cases, key=lambda each: ("alignment" in str(each.proposals), len(each.proposals)))
                     report = run_report(session, campaign.id, None, REMEDIES)
+                    for name, svg in pictures(session):
+                        write(name, svg)
                 draw("review", f"versions review show {str(case.id)[:8]}", [render_case(case)], 110)
             finally:
                 database.dispose()

@@ -45,7 +45,7 @@ def melody_svg(ours: Frames, theirs: Frames, *, factor: float, semitones: int, t
             f'<rect x="{_MARGIN}" y="{_MARGIN}" width="{_SIDE}" height="{_SIDE}" fill="none" stroke="{_INK}"/>',
             f'<g transform="translate({_MARGIN} {_MARGIN}) scale({_SIDE / width:.4f} {_SIDE / height:.4f})">',
             f'<path d="{"".join(strokes)}" stroke="{_DOT}" stroke-opacity="0.45" fill="none"/>',
-            f'<polyline points="{points}" stroke="{_PATH}" stroke-width="1.5" fill="none"/></g>',
+            f'<polyline points="{points}" stroke="{_PATH}" stroke-width="2" vector-effect="non-scaling-stroke" fill="none"/></g>',
             f'<text x="{_MARGIN}" y="{floor + 16}" {label}>0 s</text>',
             f'<text x="{floor}" y="{floor + 16}" {label} text-anchor="end">ours: {ours_s:.0f} s</text>',
             f'<text x="{_MARGIN}" y="{_MARGIN - 6}" {label}>theirs: {theirs_s:.0f} s</text>',

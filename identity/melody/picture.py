@@ -33,7 +33,7 @@ def melody_svg(ours: Frames, theirs: Frames, *, factor: float, semitones: int, t
     for column in range(height):
         row = np.flatnonzero(np.diff(np.concatenate(([0], path.plot[:, column].astype(np.int8), [0]))))
         strokes += [f"M{start} {height - column}h{end - start}" for start, end in zip(row[::2], row[1::2], strict=True)]
-    points = " ".join(f"{x},{height - y}" for x, y in path.points)
+    points = " ".join(f"{x + 0.5},{height - y}" for x, y in path.points)
     label = f'font-family="sans-serif" font-size="12" fill="{_INK}"'
     words = escape("".join(character if character.isprintable() else " " for character in title)[:160])
     floor = _MARGIN + _SIDE

@@ -136,7 +136,7 @@ def _heard(rendition: Rendition) -> list[Items]:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1"]
     command += ["-i", "pipe:0", "-t", "120", "-ar", str(PCM_RATE), "-f", "s16le", "pipe:1"]
     pcm = subprocess.run(command, input=samples, capture_output=True, check=True).stdout
-    return [library_items(pcm), *(items for _, items in speeds.undone(pcm))]
+    return [library_items(pcm), *(each.items for each in speeds.undone(pcm))]
 
 
 def _rendered() -> _Count:

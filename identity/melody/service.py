@@ -119,11 +119,13 @@ class Found:
 
     ``likeness``: of the nearest recording, whether or not it is among them (cosine); None: ours has no melody.
     ``near``: recordings that are as like ours as a damaged copy of them would be, nearest first.
+    ``compared``: all that were looked at, nearest first.
     """
 
     matches: Sequence[Match] = ()
     likeness: float | None = None
     near: tuple[uuid.UUID, ...] = ()
+    compared: tuple[uuid.UUID, ...] = ()
 
     @property
     def may_be_altered(self) -> bool:
@@ -150,7 +152,7 @@ def find(session: Session, views: Frames, *, exclude: uuid.UUID | None = None) -
     theirs = {melody.candidate_id: views_of(melody) for melody in rows}
     pairs = [(near, theirs[near.candidate_id]) for near in shortlist if near.candidate_id in theirs]
     alike = tuple(near.candidate_id for near in near_ones[:COMPARED] if near.likeness >= ALTERED_LIKENESS)
-    return Found(compare(views, pairs), likeness, alike)
+    return Found(compare(views, pairs), likeness, alike, tuple(near.candidate_id for near in shortlist))
 
 
 def compare(views: Frames, shortlist: Sequence[tuple[Near, Frames]]) -> list[Match]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,9 +21,17 @@ from identity.recording.closer import Closer, OtherSpeed, recall
 from identity.recording.index import RecordingIndex, SegmentIndex, driver_connection
 from identity.recording.items import Items, items_from_bytes
 from identity.recording.tempo import align_at_any_tempo
-from identity.recording.timbre import Likeness, aligned_by_timbre, likeness, second_verdict, timbre_from_bytes
+from identity.recording.timbre import (
+    Likeness,
+    aligned_by_timbre,
+    likeness,
+    second_verdict,
+    sounding_alike,
+    timbre_from_bytes,
+)
 from identity.recording.verifying import look_up, verdict_of
 from identity.thresholds import (
+    ALIKE_TIMBRE,
     CHANCE_BIT_ERROR_RATE,
     CLEAR_BIT_ERROR_RATE,
     COMPARED_MEMBERS,
@@ -31,12 +39,13 @@ from identity.thresholds import (
     DAMAGED_TIMBRE,
     MIN_DISTINCT_SHARE,
     MIN_OVERLAP_S,
+    MIN_TIMBRE_S,
     REVIEW_BIT_ERROR_RATE,
     SAME_BIT_ERROR_RATE,
     SAME_TIMBRE,
     VERIFIED_CANDIDATES,
 )
-from media.types import ITEM_SECONDS, Frames
+from media.types import FRAME_SECONDS, ITEM_SECONDS, Frames
 
 # Two offsets that differ by a rounding of each of two alignments are the same.
 _OFFSET_SLACK = 2
@@ -47,6 +56,10 @@ _TIER_MEMBERS = 3
 
 _TIER_SHARED_ITEMS = 6
 """Less in common is chance: at one of twelve speeds something is always shared with somebody."""
+
+_SHIFTS = (0.25, 0.5, 0.75)
+_SPEED_STEPS = (-0.0025, 0.0025)
+"""What is tried around a speed that was found: between the items, and between the speeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,9 +281,10 @@ def propose(
         closer = recall(session, exclude_candidate)
     closer = closer or Closer()
     if missed:
-        matches += _stretched(items, members)
+        near = _nearest(session, closer.near)
+        matches += _stretched(items, members, near)
         if closer.speed is not None:
-            matches += _at_speed(session, index, closer.speed, exclude_candidate)
+            matches += _at_speed(session, index, closer.speed, exclude_candidate, near)
         matches += _near(session, items, closer, {match.member.candidate_id for match in matches})
     if closer.timbre is not None:
         matches = _sounding_like(session, closer.timbre, matches)
@@ -298,12 +312,19 @@ def _sure(matches: list[_Match]) -> bool:
     return any(match.verdict in (Verdict.SAME, Verdict.REVIEW) for match in matches)
 
 
-def _stretched(items: Items, members: list[_Member], speed: float = 1.0, start_s: float = 0.0) -> list[_Match]:
-    """Members that the recording resembles at another tempo."""
+def _stretched(
+    items: Items, members: list[_Member], near: list[_Member], speed: float = 1.0, start_s: float = 0.0
+) -> list[_Match]:
+    """Members that the recording resembles at another tempo. ``near``: not by what they share, but by ear."""
+    known = {member.fingerprint_id for member in near}
+    tried = near + [
+        member
+        for member in members[:_TIER_MEMBERS]
+        if member.fingerprint_id not in known and np.intersect1d(items, member.items).size >= _TIER_SHARED_ITEMS
+    ]
     result = []
-    for member in members[:_TIER_MEMBERS]:
-        shared = np.intersect1d(items, member.items).size
-        if shared >= _TIER_SHARED_ITEMS and (found := align_at_any_tempo(items, member.items)):
+    for member in tried:
+        if found := align_at_any_tempo(items, member.items):
             aligned = Aligned(found.offset, found.alignment)
             match = _Match(member, found.items, aligned, speed, found.tempo, start_s)
             if match.verdict in (Verdict.SAME, Verdict.REVIEW):
@@ -311,7 +332,9 @@ def _stretched(items: Items, members: list[_Member], speed: float = 1.0, start_s
     return result
 
 
-def _at_speed(session: Session, index: RecordingIndex, other: OtherSpeed, exclude: uuid.UUID | None) -> list[_Match]:
+def _at_speed(
+    session: Session, index: RecordingIndex, other: OtherSpeed, exclude: uuid.UUID | None, near: list[_Member]
+) -> list[_Match]:
     """Members that the recording resembles at this speed, with or without its tempo."""
     members, found = _matches(session, index, other.items, exclude)
     result = [
@@ -319,7 +342,16 @@ def _at_speed(session: Session, index: RecordingIndex, other: OtherSpeed, exclud
         for match in found
         if match.verdict in (Verdict.SAME, Verdict.REVIEW)
     ]
-    return result or _stretched(other.items, members, other.speed, other.start_s)
+    return result or _stretched(other.items, members, near, other.speed, other.start_s)
+
+
+def _nearest(session: Session, near: Sequence[uuid.UUID]) -> list[_Member]:
+    """The first few of those that are near by ear."""
+    wanted = near[:_TIER_MEMBERS]
+    if not wanted:
+        return []
+    query = select(AudioFingerprint.id).where(AudioFingerprint.candidate_id.in_(wanted))
+    return _read(session, None, list(session.scalars(query)), len(wanted))
 
 
 def _near(session: Session, items: Items, closer: Closer, known: set[uuid.UUID]) -> list[_Match]:
@@ -389,18 +421,65 @@ def is_missed(
 def other_speed(
     session: Session,
     tried: Iterable[OtherSpeed],
+    again: Callable[[float, float], OtherSpeed],
     *,
+    near: Sequence[uuid.UUID] = (),
     exclude_candidate: uuid.UUID | None = None,
     index: RecordingIndex | None = None,
 ) -> OtherSpeed | None:
-    """The speed at which the recording is most like a published one; None where it is at none."""
-    best: tuple[float, OtherSpeed] | None = None
+    """The speed at which the recording is most like a published one; None where it is at none.
+
+    Args:
+        again: listens once more at a speed, beginning so many items later; asked where the likeness leaves a doubt.
+        near: candidates that sound alike, whether or not the index finds them.
+    """
+    known = _nearest(session, near)
+    best: tuple[float, OtherSpeed, _Match] | None = None
     for other in tried:
-        for match in _at_speed(session, index or SegmentIndex(), other, exclude_candidate):
+        for match in _at_speed(session, index or SegmentIndex(), other, exclude_candidate, known):
             rate = match.aligned.alignment.bit_error_rate
             if best is None or rate < best[0]:
-                best = (rate, other)
-    return best and best[1]
+                best = (rate, other, match)
+    if best is None:
+        return None
+    rate, other, match = best
+    return _refined(rate, other, match.member.items, again) if match.tempo == 1 else other
+
+
+def _refined(rate: float, other: OtherSpeed, target: Items, again: Callable[[float, float], OtherSpeed]) -> OtherSpeed:
+    """The same between the items and between the speeds, if it agrees better there. What is clear already, stays."""
+    shift = 0.0
+    for step, speed_step in [(step, 0.0) for step in _SHIFTS] + [(0.0, step) for step in _SPEED_STEPS]:
+        if rate <= CLEAR_BIT_ERROR_RATE:
+            break
+        tried = again(round(other.speed + speed_step, 4), step or shift)
+        found = align(tried.items, target)
+        if found and found.alignment.bit_error_rate < rate:
+            rate, other, shift = found.alignment.bit_error_rate, tried, step or shift
+    return other
+
+
+def alike_by_timbre(
+    session: Session, timbre: Frames, candidate_ids: Sequence[uuid.UUID]
+) -> tuple[list[uuid.UUID], set[uuid.UUID]]:
+    """Those of the candidates that are published and sound like this at some tempo, likest first; and all that were
+    compared or are no targets, so that nothing more has to be asked of them."""
+    rows = session.execute(
+        select(Candidate.id, Candidate.version_id, AudioFingerprint.timbre)
+        .join(AudioFingerprint, AudioFingerprint.candidate_id == Candidate.id)
+        .where(Candidate.id.in_(candidate_ids))
+    ).all()
+    targets = {
+        candidate_id: timbre_from_bytes(data)
+        for candidate_id, version_id, data in rows
+        if version_id is not None and data is not None
+    }
+    if len(timbre) * FRAME_SECONDS < MIN_TIMBRE_S:
+        return [], set()
+    found = dict(zip(targets, sounding_alike(timbre, list(targets.values())), strict=True))
+    alike = sorted((each for each, balance in found.items() if balance >= ALIKE_TIMBRE), key=lambda each: -found[each])
+    known = {each for each, frames in targets.items() if len(frames) * FRAME_SECONDS >= MIN_TIMBRE_S}
+    return alike, known | {candidate_id for candidate_id, version_id, _ in rows if version_id is None}
 
 
 def waiting_copies(

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import uuid
 from collections.abc import Callable
 from typing import cast
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from sqlalchemy import select, update
 
 from activities.listening import listen_closer
 from activities.resources import Resources
 from catalog.database import Database
+from catalog.models import AudioFingerprint
 from identity.evidence import Proposal, Verdict
 from identity.melody.service import Found
-from identity.recording.closer import OtherSpeed, record
+from identity.recording.closer import Closer, OtherSpeed, record
 from identity.recording.items import fingerprint_bytes, items_from_bytes
-from identity.recording.service import propose
+from identity.recording.service import other_speed, propose
 from identity.recording.tempo import TEMPI, align_at_any_tempo, at_tempo
 from media.analysis import analyse, library_present
 from media.types import AudioFeatures
 from tests.identity_recording.test_alignment import random_items
-from tests.identity_recording.test_service import publish, store
+from tests.identity_recording.test_service import new_version, publish, store
 from tests.media.synth import render, write_wav
 
 CHANGES = {
@@ -88,6 +91,63 @@ def test_another_speed_is_the_same_recording(
     assert words in proposal.sentence
     assert proposal.alignment is not None
     assert proposal.alignment.offset_s == pytest.approx(0, abs=0.6)
+
+
+@pytest.mark.skipif(not library_present(), reason="libchromaprint is not installed")
+def test_little_likeness_of_melody_is_enough_where_the_timbre_agrees(
+    database: Database, heard: Callable[[str], AudioFeatures]
+) -> None:
+    original, copy = heard("original"), heard("slower")
+    with database.transaction() as session:
+        known, _ = store(
+            session, "piece", original.fingerprint, original.info.duration_s, new_version(session, "piece")
+        )
+        assert original.chroma is not None
+        row = session.scalars(select(AudioFingerprint).where(AudioFingerprint.candidate_id == known)).one()
+        row.timbre = original.chroma.timbre.tobytes()
+    resources = cast(Resources, FakeResources(database))
+
+    def listened(likeness: float, **near: tuple[uuid.UUID, ...]) -> Closer:
+        return asyncio.run(listen_closer(resources, copy, Found((), likeness, **near)))
+
+    found = listened(0.45, compared=(known,))
+    assert found.speed is not None
+    assert found.speed.speed == pytest.approx(0.98)
+    assert found.near == (known,)
+    assert listened(0.45) == Closer(copy.chroma and copy.chroma.timbre), "nothing was near at all"
+    # Of a recording whose timbre is not known, the likeness of the melody decides as before.
+    with database.transaction() as session:
+        session.execute(update(AudioFingerprint).values(timbre=None))
+    assert listened(0.45, compared=(known,)).speed is None
+    assert listened(0.7, compared=(known,), near=(known,)).speed is not None
+    # One that sounds otherwise is not listened to at other speeds, however near its melody.
+    strange = np.random.default_rng(3).integers(60, 160, (140, 16), dtype=np.uint8)
+    with database.transaction() as session:
+        session.execute(update(AudioFingerprint).values(timbre=strange.tobytes()))
+    assert listened(0.7, compared=(known,), near=(known,)).speed is None
+
+
+def test_a_speed_is_refined_where_the_likeness_leaves_a_doubt(database: Database) -> None:
+    original = random_items(9, 60)
+    dice = np.random.default_rng(9)
+    # Two or three bits of most items.
+    wrong = np.uint32(0b1001) << dice.integers(0, 28, original.size, dtype=np.uint32)
+    doubtful = np.where(dice.random(original.size) < 0.9, original ^ wrong ^ (wrong >> 7), original).astype(np.uint32)
+    with database.transaction() as session:
+        publish(session, "piece", original)
+        asked = []
+
+        def again(speed: float, shift: float) -> OtherSpeed:
+            asked.append((speed, shift))
+            return OtherSpeed(speed, original if shift == 0.5 else doubtful, shift)
+
+        found = other_speed(session, [OtherSpeed(0.97, doubtful, 0.0)], again)
+        assert found is not None
+        assert (found.speed, found.start_s) == (0.97, 0.5)
+        assert asked == [(0.97, 0.25), (0.97, 0.5)], "what is clear needs no more"
+        asked.clear()
+        assert other_speed(session, [OtherSpeed(0.97, original, 0.0)], again) is not None
+        assert asked == []
 
 
 def test_another_tempo_is_for_review(database: Database, heard: Callable[[str], AudioFeatures]) -> None:

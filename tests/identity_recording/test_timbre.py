@@ -18,7 +18,8 @@ from identity.evidence import Alignment, Proposal, Verdict
 from identity.melody import service as melody
 from identity.recording import closer as closer_look
 from identity.recording.service import propose
-from identity.recording.timbre import Likeness, best_offset_s, likeness, second_verdict
+from identity.recording.timbre import Likeness, best_offset_s, likeness, second_verdict, sounding_alike
+from identity.thresholds import ALIKE_TIMBRE
 from media.analysis import analyse
 from media.timbre import BANDS
 from media.types import FRAME_SECONDS, AudioFeatures
@@ -103,6 +104,24 @@ def test_the_offset_of_a_timbre() -> None:
     assert best_offset_s(whole, whole[50:120]) == pytest.approx(-50 * FRAME_SECONDS)
     assert best_offset_s(whole[100:], whole[:160]) == pytest.approx(100 * FRAME_SECONDS)
     assert best_offset_s(whole[:20], whole) is None
+
+
+@pytest.mark.parametrize("pace", [0.94, 0.973, 1.0, 1.034])
+def test_what_sounds_alike_at_another_tempo(pace: float) -> None:
+    dice = np.random.default_rng(8)
+    # Levels that move as those of music do: a frame is like the next.
+    steps = dice.normal(0, 12, (3, 240, BANDS))
+    whole, other, third = np.clip(110 + np.cumsum(steps, axis=1) % 90, 0, 255).astype(np.uint8)
+    places = np.arange(int(170 / pace)) * pace + 30
+    before = places.astype(int)
+    share = (places - before)[:, None]
+    copy = np.rint(whole[before] * (1 - share) + whole[before + 1] * share).astype(np.uint8)
+    same, strange, short, more = sounding_alike(copy, [whole, other, whole[:20], third])
+    assert same > 0.8
+    assert max(strange, more) < ALIKE_TIMBRE
+    assert short == 0
+    assert sounding_alike(copy[:20], [whole]) == [0]
+    assert sounding_alike(copy, []) == []
 
 
 @pytest.mark.parametrize(

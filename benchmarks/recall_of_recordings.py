@@ -6,8 +6,8 @@ asked for as at ingest (`identity.recording.service.propose`: index, alignment, 
 melodies, timbre where there is doubt).
 
 What was tuned on what: a third of the tracks, by name, is the tuning share (`_debian_music.share`). On it the
-thresholds of timbre that merge or take a merge back or make listen closer, the offset's limit for damaged copies and the
-shortest overlap were set; `DAMAGED_TIMBRE`, which only asks a person, after pairs of all tracks had been seen, and
+thresholds of timbre that merge or take a merge back, the offset's limit for damaged copies and the shortest overlap
+were set; `DAMAGED_TIMBRE` and `ALIKE_TIMBRE`, which merge nothing, after pairs of all tracks had been seen, and
 `CLEAR_BIT_ERROR_RATE` with a copy of the sample sites beside them. The thresholds of the bit error rate are older than
 this benchmark. The figures come from the other tracks; ``SHARE=tuning`` measures the first.
 ``WAYS`` ("speed -3 %,tempo +3 %") tries only some, and prints what was found instead of a figure.

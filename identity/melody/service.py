@@ -119,7 +119,7 @@ class Found:
 
     ``likeness``: of the nearest recording, whether or not it is among them (cosine); None: ours has no melody.
     ``near``: recordings that are as like ours as a damaged copy of them would be, nearest first.
-    ``compared``: all that were looked at, nearest first.
+    ``compared``: all that are anything like it, nearest first.
     """
 
     matches: Sequence[Match] = ()
@@ -152,7 +152,8 @@ def find(session: Session, views: Frames, *, exclude: uuid.UUID | None = None) -
     theirs = {melody.candidate_id: views_of(melody) for melody in rows}
     pairs = [(near, theirs[near.candidate_id]) for near in shortlist if near.candidate_id in theirs]
     alike = tuple(near.candidate_id for near in near_ones[:COMPARED] if near.likeness >= ALTERED_LIKENESS)
-    return Found(compare(views, pairs), likeness, alike, tuple(near.candidate_id for near in shortlist))
+    anything = tuple(near.candidate_id for near in near_ones if near.likeness >= COMPARED_LIKENESS)
+    return Found(compare(views, pairs), likeness, alike, anything)
 
 
 def compare(views: Frames, shortlist: Sequence[tuple[Near, Frames]]) -> list[Match]:

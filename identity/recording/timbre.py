@@ -42,6 +42,9 @@ _AROUND = 7
 PACES = tuple(round(1 + step / 100, 2) for step in range(-6, 7))
 """0.94 to 1.06, as `identity.recording.tempo.TEMPI`; between two of them a minute drifts by a third of a second."""
 
+_WORTH_MEASURING = 0.4
+"""Of a likeness by cross-correlation: what is below is a stranger."""
+
 _WORST = 2
 """So many bands may carry nothing (a telephone), before a poor band counts."""
 
@@ -109,34 +112,45 @@ def sounding_alike(ours: Frames, others: Sequence[Frames]) -> list[float]:
     """The likeness (`Likeness.balance`) of each of ``others`` with ours at the best of `PACES` and of all offsets; 0
     where no `MIN_TIMBRE_S` lie on each other.
 
-    The pitch does not matter: a shift of half a semitone hardly moves energy from one band to the next. About 0.4 ms
-    for each of the others, and 4 for ours.
+    The pitch does not matter: a shift of half a semitone hardly moves energy from one band to the next. About 0.3 ms
+    for each of the others, 0.4 more for those that are alike, and 2 for ours.
     """
     least = round(MIN_TIMBRE_S / FRAME_SECONDS)
-    usable = [place for place, each in enumerate(others) if len(each) >= least]
     result = [0.0] * len(others)
+    usable = [place for place, each in enumerate(others) if len(each) >= least]
     if len(ours) < least or not usable:
         return result
     here = _shape(ours)
     paced = [_read(here, np.arange(int((len(ours) - 1) * pace) + 1) / pace) for pace in PACES]
     size = 1 << (max(map(len, paced)) + max(len(others[place]) for place in usable)).bit_length()
-    spectra = np.zeros((len(PACES), size // 2 + 1, BANDS), dtype=np.complex64)
-    for number, levels in enumerate(paced):
-        spectra[number] = np.conj(np.fft.rfft(levels.astype(np.float32), size, axis=0))
+    spectra = [np.conj(np.fft.rfft(levels.astype(np.float32), size, axis=0)) for levels in paced]
+    # (frequencies, paces, bands): a product of small matrices for each frequency.
+    ours_there = np.stack(spectra, axis=1)
+    lengths: dict[int, _Levels] = {}
     for place in usable:
         theirs = np.fft.rfft(_shape(others[place]).astype(np.float32), size, axis=0)
-        sums = np.fft.irfft(np.einsum("pfb,fb->pf", spectra, theirs), size, axis=1)
-        best = (-np.inf, 1.0, 0)
-        for pace, levels, agreement in zip(PACES, paced, sums, strict=True):
-            lags = np.arange(least - len(levels), len(others[place]) - least + 1)
-            together = np.minimum(len(levels), len(others[place]) - lags) - np.maximum(0, -lags)
-            scores = agreement[lags] / np.sqrt(together)
-            highest = int(scores.argmax())
-            best = max(best, (float(scores[highest]), pace, int(lags[highest])))
-        _, pace, lag = best
-        found = likeness(ours, others[place], lag * FRAME_SECONDS, pace)
-        result[place] = found.balance if found else 0.0
+        sums = np.fft.irfft((ours_there @ theirs[:, :, None])[:, :, 0], size, axis=0)
+        count = len(others[place])
+        if count not in lengths:
+            lengths[count] = _together([len(levels) for levels in paced], count, size, least)
+        # In standard errors, as in `best_offset_s`.
+        lag, number = np.unravel_index(int((sums / np.sqrt(lengths[count])).argmax()), sums.shape)
+        # The shapes are of unit variance, so that this is nearly the likeness itself.
+        result[place] = max(0.0, float(sums[lag, number] / lengths[count][lag, number]) / BANDS)
+        if result[place] >= _WORTH_MEASURING:
+            offset = int(lag) if lag < count else int(lag) - size
+            found = likeness(ours, others[place], offset * FRAME_SECONDS, PACES[number])
+            result[place] = found.balance if found else 0.0
     return result
+
+
+def _together(ours: Sequence[int], theirs: int, size: int, least: int) -> _Levels:
+    """(size, number of ours): frames that lie on each other at each lag, negative ones from the end; infinity where
+    they are fewer than ``least``."""
+    lags = np.arange(size)[:, None]
+    lags = np.where(lags < theirs, lags, lags - size)
+    frames = np.minimum(np.array(ours), theirs - lags) - np.maximum(0, -lags)
+    return np.where(frames >= least, frames, np.inf)
 
 
 def aligned_by_timbre(items: Items, timbre: Frames, others: Items, their_timbre: Frames) -> Aligned | None:

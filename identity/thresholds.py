@@ -75,7 +75,7 @@ ALIKE_TIMBRE = 0.6
 """From here, at the best tempo and offset, it is worth while to listen at other speeds. Of the tuning share's copies at
 ±3 % of speed, pitch or tempo 168 had 0.72 and more with their original; of 3,864 pairs with other recordings, tracks of
 all shares, the likest had 0.50. Of 152 tracks asked for without themselves 148 had 0.52 and less with all of the 50
-nearest by melody; the others are two pieces that are there in two arrangements each (0.59, 0.72)."""
+nearest by melody; the others are two pairs, by their melodies probably arrangements of one piece (0.59, 0.72)."""
 
 DAMAGED_BIT_ERROR_RATE = 0.45
 """Above it no offset is believed."""

@@ -44,10 +44,10 @@ _NEAREST = text(
     SELECT found.candidate_id, tried.number, found.distance
     FROM unnest(CAST(:probes AS text[])) WITH ORDINALITY AS tried(probe, number)
     CROSS JOIN LATERAL (
-        SELECT candidate_id, embedding <=> CAST(tried.probe AS halfvec(256)) AS distance
+        SELECT candidate_id, embedding <=> CAST(tried.probe AS halfvec(384)) AS distance
         FROM audio_melodies
         WHERE embedding_version = :version
-        ORDER BY embedding <=> CAST(tried.probe AS halfvec(256))
+        ORDER BY embedding <=> CAST(tried.probe AS halfvec(384))
         LIMIT :most
     ) AS found
     """

@@ -89,6 +89,21 @@ def test_the_embedding_knows_neither_key_nor_start(pieces: list[Chroma]) -> None
     assert max(point @ embed.embed(other.views) for other in pieces[2:]) < point @ embed.embed(frames[12:])
 
 
+def test_a_raw_vector_is_the_magnitude_of_the_two_dimensional_transform(pieces: list[Chroma]) -> None:
+    played = [embed.at_tempo(pieces[0].views, 1), embed.at_tempo(pieces[1].views, 0.9), np.ones((7, 24), np.float32)]
+    found = embed.raw_vectors(played)
+    for number, views in enumerate(played[:2]):
+        stretches = np.lib.stride_tricks.sliding_window_view(views, embed.STRETCH, axis=0)[:: embed.STRETCH_STEP]
+        both = np.abs(np.fft.fft2(stretches.reshape(-1, 2, 12, embed.STRETCH)))[..., : embed.TIME_FREQUENCIES + 1]
+        both[:, :, 0, 0] = 0
+        roots = np.sqrt(np.sqrt((both**2).mean(axis=0))).reshape(2, -1)
+        expected = roots / np.linalg.norm(roots, axis=1, keepdims=True)
+        assert np.allclose(found[number], expected, atol=1e-3)
+    # What is shorter than a stretch has a vector too, and does not change the others'.
+    assert np.allclose(np.linalg.norm(found, axis=2), 1, atol=1e-4)
+    assert np.allclose(found[0], embed.raw_vectors(played[:1])[0], atol=1e-5)
+
+
 def test_a_probe_finds_the_tempo(pieces: list[Chroma], cover: Chroma) -> None:
     likeness = embed.probes(cover.views) @ embed.embed(pieces[0].views)
     # Ours is an eighth faster: it comes nearest when it is slowed down by that.
@@ -260,7 +275,7 @@ def test_the_index_answers(catalog: Database, cover: Chroma, pieces: list[Chroma
             session.scalars(
                 text(
                     "EXPLAIN SELECT candidate_id FROM audio_melodies "
-                    "ORDER BY embedding <=> CAST(:probe AS halfvec(256)) LIMIT 5"
+                    "ORDER BY embedding <=> CAST(:probe AS halfvec(384)) LIMIT 5"
                 ),
                 {"probe": str(embed.embed(pieces[0].views).tolist())},
             )

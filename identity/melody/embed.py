@@ -67,7 +67,8 @@ def raw_vectors(played: Sequence[Vectors]) -> Vectors:
     All stretches of all recordings are transformed at once, by two products with matrices: of so short transforms, and
     so few of their frequencies, that is cheaper than a fast one.
     """
-    stretches, starts = [], []
+    stretches: list[Vectors] = []
+    starts: list[int] = []
     for views in played:
         if len(views) < STRETCH:
             views = np.pad(views, ((0, STRETCH - len(views)), (0, 0)))

@@ -13,7 +13,6 @@ A bare tune and its full arrangement agree in the leading voice, and often only 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -152,16 +151,14 @@ def compare(pairs: Sequence[tuple[Floats, Floats]], at_least: float = 0.0) -> li
     """
     found = [Match(0.0, 0) for _ in pairs]
     usable = [place for place, pair in enumerate(pairs) if min(map(len, pair)) >= 2 * (_HALF_TOGETHER + 2)]
-    halves = {place: tuple(_halved(each) for each in pairs[place]) for place in usable}
-    work = [(place, step) for place in usable for step in rotations(*halves[place])]
-    tops = _scores([(*halves[place], step) for place, step in work], _HALF_TOGETHER, ONSET / 2)
+    halves = {place: (_halved(pairs[place][0]), _halved(pairs[place][1])) for place in usable}
+    work = [(place, step) for place in usable for step in rotations(halves[place][0], halves[place][1])]
+    tops = _scores([(halves[place][0], halves[place][1], step) for place, step in work], _HALF_TOGETHER, ONSET / 2)
     for (place, step), top in zip(work, tops, strict=True):
         if 2 * top > found[place].score:
             found[place] = Match(2 * top, step)
-    promising = [
-        place for place in usable if found[place].score >= PROMISING * at_least * most_moments(*pairs[place])
-    ]
-    tops = _scores([(*pairs[place], found[place].rotation) for place in promising], TOGETHER, ONSET)
+    promising = [place for place in usable if found[place].score >= PROMISING * at_least * most_moments(*pairs[place])]
+    tops = _scores([(pairs[place][0], pairs[place][1], found[place].rotation) for place in promising], TOGETHER, ONSET)
     for place, top in zip(promising, tops, strict=True):
         found[place] = Match(top, found[place].rotation)
     return found

@@ -115,8 +115,8 @@ def _ask(
     nears = [near for near in shortlist[: thresholds.COMPARED] if near.likeness >= thresholds.COMPARED_LIKENESS]
     at = {factor: embed.at_tempo(frames, factor) for factor in {near.factor for near in nears}}
     pairs = [(at[near.factor], embed.at_tempo(heard[known[near.candidate_id]], 1.0)) for near in nears]
-    for near, pair, match in zip(nears, pairs, qmax.compare(pairs, thresholds.WEAK_SHARE), strict=True):
-        scores[near.candidate_id] = match.score / qmax.most_moments(*pair)
+    for near, pair, found in zip(nears, pairs, qmax.compare(pairs, thresholds.WEAK_SHARE), strict=True):
+        scores[near.candidate_id] = found.score / qmax.most_moments(*pair)
     near_order = [near.candidate_id for near in shortlist]
     order = sorted(scores, key=lambda each: -scores[each]) + [each for each in near_order if each not in scores]
     result = Asked()

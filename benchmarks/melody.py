@@ -19,7 +19,6 @@ import statistics
 import sys
 import time
 import uuid
-from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,16 +111,12 @@ def _ask(
     shortlist = service.nearest(session, frames)
     own = {candidate_id for candidate_id, other in known.items() if other.kind == "song" and other.song == take.song}
     scores: dict[uuid.UUID, float] = {}
-    by_factor: dict[float, list[service.Near]] = defaultdict(list)
     # As `service.find` does.
-    for near in shortlist[: thresholds.COMPARED]:
-        if near.likeness >= thresholds.COMPARED_LIKENESS:
-            by_factor[near.factor].append(near)
-    for factor, group in by_factor.items():
-        ours = embed.at_tempo(frames, factor)
-        others = [embed.at_tempo(heard[known[near.candidate_id]], 1.0) for near in group]
-        for near, other, match in zip(group, others, qmax.compare(ours, others), strict=True):
-            scores[near.candidate_id] = match.score / (min(len(ours), len(other)) - qmax.TOGETHER + 1)
+    nears = [near for near in shortlist[: thresholds.COMPARED] if near.likeness >= thresholds.COMPARED_LIKENESS]
+    at = {factor: embed.at_tempo(frames, factor) for factor in {near.factor for near in nears}}
+    pairs = [(at[near.factor], embed.at_tempo(heard[known[near.candidate_id]], 1.0)) for near in nears]
+    for near, pair, found in zip(nears, pairs, qmax.compare(pairs, thresholds.WEAK_SHARE), strict=True):
+        scores[near.candidate_id] = found.score / qmax.most_moments(*pair)
     near_order = [near.candidate_id for near in shortlist]
     order = sorted(scores, key=lambda each: -scores[each]) + [each for each in near_order if each not in scores]
     result = Asked()
@@ -166,7 +161,8 @@ def run(share: str, cache: Path = _covers.CACHE) -> tuple[dict[str, Asked], list
                 if number % 40 == 0:
                     start = time.perf_counter()
                     ours = embed.at_tempo(frames, 1.0)
-                    qmax.compare(ours, [embed.at_tempo(heard[other], 1.0) for other in known_takes[:100]])
+                    others = [embed.at_tempo(heard[other], 1.0) for other in known_takes[:100]]
+                    qmax.compare([(ours, other) for other in others], thresholds.WEAK_SHARE)
                     exhaustive.append((time.perf_counter() - start) * len(known_takes) / 100)
         database.dispose()
     return found, costs, exhaustive, len(known_takes)

@@ -117,6 +117,7 @@ def _peaks(samples: npt.NDArray[np.int16]) -> tuple[npt.NDArray[np.intp], Floats
     # Half an octave around each bin, and eight bins at least.
     below = np.minimum(np.floor(bins / 2**0.25).astype(np.intp), bins - 8)
     above = np.maximum(np.ceil(bins * 2**0.25).astype(np.intp), bins + 8)
+    widths = (above - below).astype(np.float32)
     times, pitches, weights, levels = [], [], [], []
     for start in range(0, len(windows), _BLOCK):
         block = windows[start : start + _BLOCK].astype(np.float32) * window
@@ -127,11 +128,14 @@ def _peaks(samples: npt.NDArray[np.int16]) -> tuple[npt.NDArray[np.intp], Floats
         part = magnitude[:, _FIRST:_LAST]
         left, right = magnitude[:, _FIRST - 1 : _LAST - 1], magnitude[:, _FIRST + 1 : _LAST + 1]
         loud = part > np.maximum(np.float32(_QUIET) * part.max(axis=1, keepdims=True), np.float32(50.0))
-        when, where = np.nonzero((part > left) & (part >= right) & loud)
-        totals = np.cumsum(magnitude, axis=1)
-        around = (totals[when, above[where]] - totals[when, below[where]]) / (above - below)[where].astype(np.float32)
-        height = part[when, where]
-        low, peak, high = np.log(left[when, where]), np.log(height), np.log(right[when, where])
+        # One index instead of two, into rows that lie behind each other: half the time.
+        when, where = np.divmod(np.flatnonzero((part > left) & (part >= right) & loud), part.shape[1])
+        row = when * magnitude.shape[1]
+        flat, totals = magnitude.ravel(), np.cumsum(magnitude, axis=1).ravel()
+        around = (totals.take(row + above[where]) - totals.take(row + below[where])) / widths.take(where)
+        at = row + where + _FIRST
+        height = flat.take(at)
+        low, peak, high = np.log(flat.take(at - 1)), np.log(height), np.log(flat.take(at + 1))
         shift = np.float32(0.5) * (low - high) / np.minimum(low - 2 * peak + high, np.float32(-1e-6))
         hertz = (bins[where].astype(np.float32) + np.clip(shift, -0.5, 0.5)) * np.float32(_BIN_HZ)
         times.append(when + start)

@@ -145,7 +145,7 @@ class AudioMelody(Base):
     frames: Mapped[bytes] = mapped_column(LargeBinary)
     leading: Mapped[bytes | None] = mapped_column(LargeBinary)
     tuning: Mapped[float]
-    embedding: Mapped[Any] = mapped_column(HALFVEC(256))
+    embedding: Mapped[Any] = mapped_column(HALFVEC(384))
     embedding_version: Mapped[int] = mapped_column(SmallInteger, index=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -45,10 +44,10 @@ _NEAREST = text(
     SELECT found.candidate_id, tried.number, found.distance
     FROM unnest(CAST(:probes AS text[])) WITH ORDINALITY AS tried(probe, number)
     CROSS JOIN LATERAL (
-        SELECT candidate_id, embedding <=> CAST(tried.probe AS halfvec(256)) AS distance
+        SELECT candidate_id, embedding <=> CAST(tried.probe AS halfvec(384)) AS distance
         FROM audio_melodies
         WHERE embedding_version = :version
-        ORDER BY embedding <=> CAST(tried.probe AS halfvec(256))
+        ORDER BY embedding <=> CAST(tried.probe AS halfvec(384))
         LIMIT :most
     ) AS found
     """
@@ -158,17 +157,14 @@ def find(session: Session, views: Frames, *, exclude: uuid.UUID | None = None) -
 
 def compare(views: Frames, shortlist: Sequence[tuple[Near, Frames]]) -> list[Match]:
     """Those of the shortlist (nearest first) that follow the same melody, best first."""
-    by_factor: defaultdict[float, list[tuple[Near, embed.Vectors]]] = defaultdict(list)
-    for near, other in shortlist[:COMPARED]:
-        by_factor[near.factor].append((near, embed.at_tempo(other, 1.0)))
+    nears = shortlist[:COMPARED]
+    at = {factor: embed.at_tempo(views, factor) for factor in {near.factor for near, _ in nears}}
+    pairs = [(at[near.factor], embed.at_tempo(other, 1.0)) for near, other in nears]
     matches = []
-    for factor, group in by_factor.items():
-        ours = embed.at_tempo(views, factor)
-        for (near, theirs), found in zip(group, qmax.compare(ours, [each for _, each in group]), strict=True):
-            moments = max(1, min(len(ours), len(theirs)) - qmax.TOGETHER + 1)
-            share = found.score / moments
-            if share >= WEAK_SHARE and found.score * FRAME_SECONDS >= MIN_PASSAGE_S:
-                matches.append(_match(near, found, share, ours, theirs))
+    for (near, _), (ours, theirs), found in zip(nears, pairs, qmax.compare(pairs, WEAK_SHARE), strict=True):
+        share = found.score / qmax.most_moments(ours, theirs)
+        if share >= WEAK_SHARE and found.score * FRAME_SECONDS >= MIN_PASSAGE_S:
+            matches.append(_match(near, found, share, ours, theirs))
     return sorted(matches, key=lambda match: (-match.share, str(match.candidate_id)))[:MOST_MATCHES]
 
 

@@ -77,7 +77,7 @@ def test_noise_is_bounded(pieces: list[Chroma]) -> None:
     noise = np.random.default_rng(1).integers(-32_768, 32_767, 11_025 * 60).astype(np.int16)
     found = chroma(noise)
     assert found.frames.dtype == np.uint8
-    assert qmax.compare(embed.at_tempo(found.views, 1), [embed.at_tempo(pieces[0].views, 1)])[0].score < 40
+    assert qmax.compare([(embed.at_tempo(found.views, 1), embed.at_tempo(pieces[0].views, 1))])[0].score < 40
 
 
 def test_the_embedding_knows_neither_key_nor_start(pieces: list[Chroma]) -> None:
@@ -87,6 +87,21 @@ def test_the_embedding_knows_neither_key_nor_start(pieces: list[Chroma]) -> None
     assert point @ embed.embed(qmax.turned(frames, 5)) > 0.999
     assert point @ embed.embed(frames[12:]) > 0.7
     assert max(point @ embed.embed(other.views) for other in pieces[2:]) < point @ embed.embed(frames[12:])
+
+
+def test_a_raw_vector_is_the_magnitude_of_the_two_dimensional_transform(pieces: list[Chroma]) -> None:
+    played = [embed.at_tempo(pieces[0].views, 1), embed.at_tempo(pieces[1].views, 0.9), np.ones((7, 24), np.float32)]
+    found = embed.raw_vectors(played)
+    for number, views in enumerate(played[:2]):
+        stretches = np.lib.stride_tricks.sliding_window_view(views, embed.STRETCH, axis=0)[:: embed.STRETCH_STEP]
+        both = np.abs(np.fft.fft2(stretches.reshape(-1, 2, 12, embed.STRETCH)))[..., : embed.TIME_FREQUENCIES + 1]
+        both[:, :, 0, 0] = 0
+        roots = np.sqrt(np.sqrt((both**2).mean(axis=0))).reshape(2, -1)
+        expected = roots / np.linalg.norm(roots, axis=1, keepdims=True)
+        assert np.allclose(found[number], expected, atol=1e-3)
+    # What is shorter than a stretch has a vector too, and does not change the others'.
+    assert np.allclose(np.linalg.norm(found, axis=2), 1, atol=1e-4)
+    assert np.allclose(found[0], embed.raw_vectors(played[:1])[0], atol=1e-5)
 
 
 def test_a_probe_finds_the_tempo(pieces: list[Chroma], cover: Chroma) -> None:
@@ -113,21 +128,36 @@ def test_qmax_is_the_papers() -> None:
     dice = np.random.default_rng(2)
     stack = dice.random((3, 31, 24)) < 0.3
     stack[1] |= np.eye(31, 24, 3, dtype=bool)
-    found = qmax.cumulate(stack)
+    found = qmax.cumulate(stack) / qmax.UNIT
     for number in range(3):
         assert np.allclose(found[number], slow_qmax(stack[number]))
     assert found[1].max() > 15
 
 
-def test_others_of_any_length_are_compared_at_once(pieces: list[Chroma]) -> None:
+def test_pairs_of_any_length_are_compared_at_once(pieces: list[Chroma]) -> None:
     ours = embed.at_tempo(pieces[0].views, 1)
     others = [embed.at_tempo(pieces[n].views, 1)[: 110 - 17 * n] for n in range(6)]
-    together = qmax.compare(ours, others)
-    alone = [qmax.compare(ours, [other])[0] for other in others]
-    assert [m.score for m in together] == pytest.approx([m.score for m in alone])
-    assert together[0] == qmax.Match(pytest.approx(len(ours) - qmax.TOGETHER - 1, abs=3), 0)
-    assert qmax.compare(ours[:5], others) == [qmax.Match(0.0, 0)] * 6
-    assert qmax.compare(ours, [ours[:5], np.zeros_like(ours)]) == [qmax.Match(0.0, 0)] * 2
+    pairs = [(ours[: 110 - 13 * n], other) for n, other in enumerate(others)] + [(other, ours) for other in others]
+    together = qmax.compare(pairs)
+    alone = [qmax.compare([pair])[0] for pair in pairs]
+    assert [m.score for m in together] == [m.score for m in alone]
+    assert together[0] == qmax.Match(pytest.approx(110 - qmax.TOGETHER - 1, abs=3), 0)
+    assert qmax.compare([(ours[:5], other) for other in others]) == [qmax.Match(0.0, 0)] * 6
+    assert qmax.compare([(ours, ours[:5]), (ours, np.zeros_like(ours))]) == [qmax.Match(0.0, 0)] * 2
+
+
+def test_all_frames_are_compared_only_where_half_of_them_promise_it(pieces: list[Chroma], cover: Chroma) -> None:
+    ours = embed.at_tempo(cover.views, 1 / 1.125)
+    pairs = [(ours, embed.at_tempo(piece.views, 1)) for piece in pieces]
+    asked, all_of_it, half = (qmax.compare(pairs, at_least) for at_least in (0.45, 0.0, 99.0))
+    shares = [match.score / qmax.most_moments(*pair) for match, pair in zip(all_of_it, pairs, strict=True)]
+    # The cover (three semitones up) is followed through, and says what all frames say; the others are estimates.
+    assert shares[0] > REVIEW_SHARE > 0.45 > max(shares[1:])
+    assert asked[0] == all_of_it[0]
+    assert asked[0].rotation == 9
+    assert asked[1:] == half[1:]
+    assert half[0].score == pytest.approx(all_of_it[0].score, rel=0.25)
+    assert half[0] != all_of_it[0]
 
 
 def _publish(session: Session, add: Add, key: str, melody: Chroma, **item: object) -> Candidate:
@@ -245,7 +275,7 @@ def test_the_index_answers(catalog: Database, cover: Chroma, pieces: list[Chroma
             session.scalars(
                 text(
                     "EXPLAIN SELECT candidate_id FROM audio_melodies "
-                    "ORDER BY embedding <=> CAST(:probe AS halfvec(256)) LIMIT 5"
+                    "ORDER BY embedding <=> CAST(:probe AS halfvec(384)) LIMIT 5"
                 ),
                 {"probe": str(embed.embed(pieces[0].views).tolist())},
             )

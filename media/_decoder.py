@@ -142,7 +142,7 @@ def _decode(av: Any, file: int, request: dict[str, Any], told: dict[str, Any]) -
 
 
 def _in_one_graph(av: Any, file: int, request: dict[str, Any]) -> bytes | None:
-    """The same within FFmpeg's libraries, by the filter `amovie`: a step of ours for each packet cost a fifth of the time.
+    """The same within FFmpeg's libraries, by its filter `amovie`: our steps for each packet took a fifth of the time.
 
     None where anything was complained of before there were enough samples: what could be heard of such a file is found
     packet by packet.

@@ -194,10 +194,16 @@ def semitones_above(rotation: int) -> int:
     return down if down <= 6 else down - 12
 
 
-def record(session: Session, candidate_id: uuid.UUID, heard: Chroma, matches: Sequence[Match]) -> None:
-    """Keeps the melody of a candidate and what was found to be like it, in place of what was known before."""
-    session.execute(delete(AudioMelody).where(AudioMelody.candidate_id == candidate_id))
-    session.execute(delete(Observation).where(Observation.candidate_id == candidate_id, Observation.kind == KIND))
+def record(
+    session: Session, candidate_id: uuid.UUID, heard: Chroma, matches: Sequence[Match], *, first: bool = False
+) -> None:
+    """Keeps the melody of a candidate and what was found to be like it, in place of what was known before.
+
+    ``first``: nothing was known before.
+    """
+    if not first:
+        session.execute(delete(AudioMelody).where(AudioMelody.candidate_id == candidate_id))
+        session.execute(delete(Observation).where(Observation.candidate_id == candidate_id, Observation.kind == KIND))
     if not has_melody(heard.views):
         return
     session.add(

@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -28,7 +29,7 @@ from activities.listening import like_melodies, listen_closer
 from activities.politeness import budget_limits
 from activities.resources import Resources
 from catalog.campaigns.holds import HELD
-from catalog.models import FINAL_STATES, AudioFingerprint, Candidate, CrawlRun, Observation, StoredObject
+from catalog.models import FINAL_STATES, AudioFingerprint, AudioMelody, Candidate, CrawlRun, Observation, StoredObject
 from crawlers.errors import CONSEQUENCES, FailureClass, FetchError
 from crawlers.ports import Claim, NotNow
 from identity.melody import service as melody
@@ -222,7 +223,13 @@ class IngestActivities:
                 set_state(candidate, "fingerprinted", "new", waiting_on="worker")
             if key is not None:
                 session.execute(update(StoredObject).where(StoredObject.key == key).values(state="kept"))
-            session.execute(delete(AudioFingerprint).where(AudioFingerprint.candidate_id == candidate_id))
+            # Most are heard once only: one question instead of five deletions.
+            first = not _heard_before(session, candidate_id)
+            if not first:
+                session.execute(delete(AudioFingerprint).where(AudioFingerprint.candidate_id == candidate_id))
+                session.execute(
+                    delete(Observation).where(Observation.candidate_id == candidate_id, Observation.kind == "content")
+                )
             fingerprint = AudioFingerprint(
                 candidate_id=candidate_id,
                 duration_s=features.info.duration_s,
@@ -232,14 +239,11 @@ class IngestActivities:
             session.add(fingerprint)
             session.flush()
             SegmentIndex().add(session, fingerprint.id, features.fingerprint)
-            session.execute(
-                delete(Observation).where(Observation.candidate_id == candidate_id, Observation.kind == "content")
-            )
             if features.content is not None:  # a hint for people: nothing is held back for it
                 session.add(Observation(candidate_id=candidate_id, kind="content", data=asdict(features.content)))
             if features.chroma is not None:
-                melody.record(session, candidate_id, features.chroma, melodies)
-            closer_look.record(session, candidate_id, closer)
+                melody.record(session, candidate_id, features.chroma, melodies, first=first)
+            closer_look.record(session, candidate_id, closer, first=first)
 
     def _fetch_failed(self, candidate_id: uuid.UUID, error: FetchError) -> m.MediaResult:
         """The failure's class decides: ask again later (Temporal keeps the time), or the end."""
@@ -390,6 +394,15 @@ def _result(settled: Settled) -> m.DecideResult:
 
 def _text(value: uuid.UUID | None) -> str | None:
     return None if value is None else str(value)
+
+
+def _heard_before(session: Session, candidate_id: uuid.UUID) -> bool:
+    """Whether anything is kept that was heard of it. The caller has locked the candidate."""
+    kept = [
+        select(each.candidate_id).where(each.candidate_id == candidate_id).exists()
+        for each in (AudioFingerprint, AudioMelody, Observation)
+    ]
+    return bool(session.scalar(select(or_(*kept))))
 
 
 def _sha256(path: Path) -> str:

@@ -2,6 +2,11 @@
 
 As `ingest_recordings`, in rounds of a quarter, so that the later ones meet a catalog. ``RECORDINGS`` in the environment
 asks for fewer. The files are made on the first run (half a second each on two cores) and kept; that is not counted.
+
+What the figure does not show: our synthesiser's pieces are less alike than real music, so that fewer melodies are
+compared moment by moment. Of 79 pieces each, asked for among the others, 0.61 of ours reached that comparison and were
+compared with 1.2 others; of 79 real tracks (Debian's music, tuning share) 0.92, with 15.1 others, and with 13.1 where
+those of the same package are left out. A comparison takes 3 to 4 ms, so real music costs some 40 ms of CPU more.
 """
 
 from __future__ import annotations

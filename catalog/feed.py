@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
+from catalog.locks import lock_once
 from catalog.models import Event
 
 # Held from the first event of a transaction to its end, so that sequence numbers appear in commit order and a
@@ -22,7 +23,7 @@ def event(kind: str, entity: str, entity_id: uuid.UUID, **payload: Any) -> dict[
 
 def record_all(session: Session, events: list[dict[str, Any]]) -> None:
     """Adds events in this order. Call it late in the transaction: other writers of events wait until this one ends."""
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtext(_FEED_LOCK))))
+    lock_once(session, _FEED_LOCK)
     session.execute(insert(Event), events)
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypedDict
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, defer, joinedload
 
 from catalog import feed
+from catalog.locks import lock_once
 from catalog.models import (
     Artist,
     ArtistAlias,
@@ -95,7 +96,7 @@ def lock_identity(session: Session) -> None:
 
     Two uploads of one recording that arrive at the same moment must not both find the catalog without it.
     """
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtext(_IDENTITY_LOCK))))
+    lock_once(session, _IDENTITY_LOCK)
 
 
 def survivor(session: Session, entity: str, entity_id: uuid.UUID) -> uuid.UUID:

@@ -19,12 +19,15 @@ SAME_WORK = 0.6
 """Both are performances of one work, by the word of MusicBrainz and as far as AcoustID found the right recording."""
 MAX_FOUND = 20
 
+KINDS = ("acoustid", "musicbrainz")
+"""Of the observations."""
+
 
 def propose(session: Session, candidate_id: uuid.UUID) -> list[Proposal]:
     """Versions and songs whose sources the services know as the same track, recording or work. All for ``review``."""
     mine = session.scalars(
         select(Observation)
-        .where(Observation.candidate_id == candidate_id, Observation.kind.in_(("acoustid", "musicbrainz")))
+        .where(Observation.candidate_id == candidate_id, Observation.kind.in_(KINDS))
         .order_by(Observation.id)
     ).all()
     if not mine:
@@ -40,7 +43,7 @@ def propose(session: Session, candidate_id: uuid.UUID) -> list[Proposal]:
         select(Observation.kind, Observation.data, Version.id, Version.song_id)
         .join(Candidate, Candidate.id == Observation.candidate_id)
         .join(Version, Version.id == Candidate.version_id)
-        .where(Observation.kind.in_(("acoustid", "musicbrainz")), or_(*(Observation.data.contains(w) for w in wanted)))
+        .where(Observation.kind.in_(KINDS), or_(*(Observation.data.contains(w) for w in wanted)))
         .where(Candidate.id != candidate_id, Version.deleted_at.is_(None))
         .order_by(Observation.id)
         .limit(MAX_FOUND)

@@ -23,7 +23,8 @@ _LOG_BYTES = 64 * 1024
 """How much of the head and of the tail of the libraries' log is told, each."""
 _LOG_LIMIT = 1 << 20
 _PULL_EVERY = 16
-_FRAME_SAMPLES = 8192
+_BLOCKS = ["asetnsamples", "n=8192:p=0"]
+"""The last filter: fewer, larger blocks."""
 _MICROSECONDS = 1e-6
 
 
@@ -134,12 +135,48 @@ def _decode(av: Any, file: int, request: dict[str, Any], told: dict[str, Any]) -
     """Samples of the first stream of sound: mono, s16, at the rate and at most as many as asked for."""
     with _open(av, file, request) as container:
         told |= _described(container)
-        if not told.get("codec") or told["codec"] == "unknown":
-            return b""
+    if not told.get("codec") or told["codec"] == "unknown":
+        return b""
+    samples = _in_one_graph(av, file, request)
+    return _packet_by_packet(av, file, request, told) if samples is None else samples
+
+
+def _in_one_graph(av: Any, file: int, request: dict[str, Any]) -> bytes | None:
+    """The same within FFmpeg's libraries, by its filter `amovie`: our steps for each packet took a fifth of the time.
+
+    None where anything was complained of before there were enough samples: what could be heard of such a file is found
+    packet by packet.
+    """
+    options = f"fd={file}:protocol_whitelist=fd:format_whitelist={request['formats']}"
+    graph = av.filter.Graph()
+    most, samples, complained = 2 * request["samples"], bytearray(), -1
+    os.lseek(file, 0, os.SEEK_SET)
+    try:
+        nodes = [graph.add("amovie", filename="fd:", streams="a:0", dec_threads="1", format_opts=options)]
+        nodes += [graph.add(name, arguments) for name, arguments in [*request["chain"], _BLOCKS]]
+        nodes.append(graph.add("abuffersink"))
+        graph.link_nodes(*nodes).configure()
+        complained = os.fstat(2).st_size
+        while len(samples) < most:
+            frame = nodes[-1].pull()
+            samples += memoryview(frame.planes[0])[: 2 * frame.samples]
+    except av.error.EOFError:
+        if os.fstat(2).st_size != complained:
+            return None
+    except (av.error.FFmpegError, MemoryError, ValueError):
+        return None
+    del samples[most:]
+    return bytes(samples)
+
+
+def _packet_by_packet(av: Any, file: int, request: dict[str, Any], told: dict[str, Any]) -> bytes:
+    """The same for files that are damaged, or that change their form on the way."""
+    os.lseek(file, 0, os.SEEK_SET)
+    with _open(av, file, request) as container:
         sound = _only(container)
         # Which thread ends when, and how much memory each takes, is not for a hostile file to decide.
         sound.codec_context.thread_count = 1
-        resampler = _Resampler(av, [*request["chain"], ["asetnsamples", f"n={_FRAME_SAMPLES}:p=0"]], request["samples"])
+        resampler = _Resampler(av, [*request["chain"], _BLOCKS], request["samples"])
         for packet in _packets(container, sound, told, av):
             try:
                 frames = packet.decode()

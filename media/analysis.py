@@ -42,7 +42,7 @@ _CHAIN = [
 ]
 
 _MUXER_TIMEOUT_S = 60.0
-_STRETCH = 1 << 16
+_STRETCH = 1 << 14
 
 # Without it FFmpeg's muxer does the same, in a process more; pyacoustid binds it where it is installed.
 _library: Any = None
@@ -101,9 +101,9 @@ def loudness_dbfs(samples: npt.NDArray[np.int16]) -> float:
     """RMS in dB below full scale; -inf for digital silence."""
     if not samples.size:
         return -math.inf
-    # In stretches: a copy of all of it would be eleven megabytes.
-    parts = (samples[start : start + _STRETCH].astype(np.float64) for start in range(0, samples.size, _STRETCH))
-    power = sum(float(np.square(part).sum()) for part in parts) / samples.size
+    # In stretches that stay in the cache: a copy of all of it would be five megabytes.
+    parts = (samples[start : start + _STRETCH].astype(np.float32) for start in range(0, samples.size, _STRETCH))
+    power = sum(float(np.dot(part, part)) for part in parts) / samples.size
     return 10 * math.log10(power / 32768**2) if power else -math.inf
 
 

@@ -23,6 +23,7 @@ from catalog.models import (
     CrawlRun,
     Decision,
     MatchProposal,
+    Observation,
     ReviewCase,
     SongTitle,
     Version,
@@ -33,10 +34,12 @@ from identity import services, song
 from identity.evidence import Proposal, Question
 from identity.melody import service as melody
 from identity.names import fold, title_key
+from identity.recording import closer as closer_look
 from identity.recording import service as recording
 from identity.recording.closer import Closer
 from identity.recording.items import Items, items_from_bytes
 from identity.recording.second_look import second_look
+from identity.recording.timbre import timbre_from_bytes
 from identity.subject import Name, Subject, subject_from_item
 from moderation import links
 from moderation.errors import CaseNotFoundError, ForbiddenLinkError
@@ -243,15 +246,23 @@ def find_proposals(session: Session, candidate: Candidate, subject: Subject) -> 
     fingerprint = None
     if candidate.audio_sha256 is not None:  # heard
         fingerprint = session.scalar(select(AudioFingerprint).where(AudioFingerprint.candidate_id == candidate.id))
+    observed: set[str] = set()
+    closer = None
+    if fingerprint is not None:
+        observed = set(session.scalars(select(Observation.kind).where(Observation.candidate_id == candidate.id)))
+        if observed.isdisjoint(closer_look.KINDS):
+            closer = Closer(None if fingerprint.timbre is None else timbre_from_bytes(fingerprint.timbre))
     result = ask(
         session,
         subject,
         None if fingerprint is None else items_from_bytes(fingerprint.items),
         None if fingerprint is None else fingerprint.duration_s,
         exclude_candidate=candidate.id,
+        closer=closer,
     )
-    if fingerprint is not None:
+    if melody.KIND in observed:
         result = melody.propose(session, candidate.id, result)
+    if not observed.isdisjoint(services.KINDS):
         result = services.beside(result, services.propose(session, candidate.id))
     return result
 

@@ -19,7 +19,8 @@ from activities.ingest import MAX_TOGETHER, IngestActivities
 from activities.resources import Resources
 from catalog.database import Database
 from catalog.models import AudioFingerprint, AudioMelody, Candidate, Observation
-from media.analysis import library_present
+from identity.recording.closer import Closer
+from media.analysis import analyse, library_present
 from media.decoder import DECODERS
 from moderation import settlement
 from tests.media.synth import RATE, encode, ffmpeg, render, write_wav
@@ -148,3 +149,24 @@ async def test_a_copy_at_another_speed_is_looked_at_closer_and_found(
             versions.append(settlement.settle(session, candidate_id).version_id)
     assert versions[0] is not None
     assert versions[0] == versions[1]
+
+
+async def test_what_is_heard_again_takes_the_place_of_what_was_heard_before(
+    database: Database, add: Callable[..., Candidate], tmp_path: Path
+) -> None:
+    """Two workers may have heard the same: the second one's account replaces the first's."""
+    path = tmp_path / "tone.wav"
+    ffmpeg("-f", "lavfi", "-i", "sine=1000:d=20", path)
+    unused: Any = None
+    ingest = IngestActivities(Resources(database=database, objects=unused, budget=unused, temporary=tmp_path / "tmp"))
+    with database.transaction() as session:
+        candidate_id = add(session, "tone", audio_url=path.as_uri()).id
+    tone = analyse(path)
+    near = Closer(near=(uuid.uuid4(),))
+    for features, closer in ((tone, near), (replace(tone, content=None), Closer()), (tone, near), (tone, near)):
+        ingest._record_audio(candidate_id, features, "0" * 64, None, (), closer)
+        with database.transaction() as session:
+            kinds = session.scalars(select(Observation.kind).where(Observation.candidate_id == candidate_id)).all()
+            assert sorted(kinds) == ([] if features.content is None else ["content", "near"])
+            assert len(session.scalars(select(AudioFingerprint.id)).all()) == 1
+            assert len(session.scalars(select(AudioMelody.candidate_id)).all()) == 1

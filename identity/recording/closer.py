@@ -21,6 +21,8 @@ SPEED_OBSERVATION = "speed"
 NEAR_OBSERVATION = "near"
 """Kind of the `Observation` that names recordings of which it may be a damaged copy."""
 
+KINDS = (SPEED_OBSERVATION, NEAR_OBSERVATION)
+
 
 @dataclass(frozen=True, slots=True)
 class OtherSpeed:
@@ -61,10 +63,14 @@ class Closer:
     near: tuple[uuid.UUID, ...] = ()
 
 
-def record(session: Session, candidate_id: uuid.UUID, closer: Closer | None) -> None:
-    """Keeps what was found, in place of what was found before. The timbre stands beside the fingerprint."""
-    kinds = (SPEED_OBSERVATION, NEAR_OBSERVATION)
-    session.execute(delete(Observation).where(Observation.candidate_id == candidate_id, Observation.kind.in_(kinds)))
+def record(session: Session, candidate_id: uuid.UUID, closer: Closer | None, *, first: bool = False) -> None:
+    """Keeps what was found, in place of what was found before. The timbre stands beside the fingerprint.
+
+    ``first``: nothing was found before.
+    """
+    if not first:
+        before = delete(Observation).where(Observation.candidate_id == candidate_id, Observation.kind.in_(KINDS))
+        session.execute(before)
     if closer is not None and closer.speed is not None:
         session.add(Observation(candidate_id=candidate_id, kind=SPEED_OBSERVATION, data=closer.speed.to_json()))
     if closer is not None and closer.near:
@@ -78,7 +84,7 @@ def recall(session: Session, candidate_id: uuid.UUID) -> Closer:
     rows = session.execute(
         select(Observation.kind, Observation.data)
         .where(Observation.candidate_id == candidate_id)
-        .where(Observation.kind.in_((SPEED_OBSERVATION, NEAR_OBSERVATION)))
+        .where(Observation.kind.in_(KINDS))
         .order_by(Observation.id)
     )
     known = {kind: data for kind, data in rows}  # noqa: C416 - a row is no pair to mypy

@@ -30,6 +30,12 @@ MAX_RUN = 10
 """Longest run of words looked up: longer titles are found by equality or similarity."""
 MIN_RUN_LETTERS = 4
 """Shortest title that is looked for inside a longer one."""
+JOINED_RUN, JOINED_WORDS = 8, 3
+"""Words that are looked up written together: by their own keys, and as one word with a key of its own."""
+MIN_JOINED_LETTERS, JOINED_LETTERS = 3, 32
+"""Of a title that is looked up without its spaces."""
+PARTED_LETTERS = 8
+"""Shortest word that is looked up as two: "Backstabbers", "Back Stabbers"."""
 SPELLED_LETTERS = 12
 """Longest word that is looked up letter by letter too ("D-I-V-O-R-C-E")."""
 WORD_PROBES = 48

@@ -48,8 +48,15 @@ def propose(session: Session, subject: Subject, *, limit: int = 10) -> list[Prop
     blocked = block(session, subject)
     songs = load(session, subject, blocked)
     proposals = settle_rivals([compare(subject, song, blocked.context) for song in songs])
-    proposals = _unique([p for p in proposals if p.probability >= th.MIN_PROBABILITY or p.parts[0].distance == 0])
-    return sorted(proposals, key=lambda p: (p.verdict is not Verdict.SAME, -p.probability, str(p.song_id)))[:limit]
+    ordered = sorted(proposals, key=lambda p: (-p.probability, str(p.song_id)))
+    kept = _unique([p for place, p in enumerate(ordered) if _is_named(p, place)])
+    return sorted(kept, key=lambda p: p.verdict is not Verdict.SAME)[:limit]
+
+
+def _is_named(proposal: Proposal, place: int) -> bool:
+    """Whether a moderator should see it. ``place``: among all, best first."""
+    least = th.MIN_PROBABILITY if place >= th.NEAREST_NAMED else th.MIN_NEAREST
+    return proposal.probability >= least or proposal.parts[0].distance == 0
 
 
 def _unique(proposals: list[Proposal]) -> list[Proposal]:

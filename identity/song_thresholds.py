@@ -99,7 +99,11 @@ NEAR_SHARE = 0.4
 RIVALS_MENTIONED = 0.25
 """Odds of other songs from which on they are mentioned."""
 MIN_PROBABILITY = 0.005
-"""Below it a song is not mentioned, unless its title is equal."""
+"""Below it a song is not mentioned, unless its title is equal or it is one of the nearest."""
+NEAREST_NAMED = 5
+"""So many are mentioned down to `MIN_NEAREST`: a retitled version shares a word or two with its song, and a moderator
+who is shown it need not search."""
+MIN_NEAREST = 0.0002
 
 # -- recordings by metadata --------------------------------------------------------------------------------------------
 

@@ -97,7 +97,8 @@ def test_another_number_is_no_slip_of_the_spaces() -> None:
 
 def test_a_wide_gap_parts_a_title_as_a_dash_does() -> None:
     found = best("Ann Reed  Barley Moon", "Barley Moon")
-    assert found.starts and found.rest == 0
+    assert found.starts
+    assert found.rest == 0
     assert not best("Ann Reed Barley Moon", "Barley Moon").starts
     assert best("Barley  Moon", "Barley Moon").exact
 

@@ -20,7 +20,16 @@ from sqlalchemy.orm import Session
 from catalog.models import Artist, ArtistAlias, Candidate, Song, SongCredit, SongTitle, Version, VersionCredit
 from identity import song_thresholds as th
 from identity.evidence import Part, Proposal, Question, Verdict
-from identity.names import CYRILLIC, TRADITIONAL, artist_key, neighbouring_keys, title_key, title_words
+from identity.names import (
+    CYRILLIC,
+    TRADITIONAL,
+    artist_key,
+    fold,
+    neighbouring_keys,
+    skeleton,
+    title_key,
+    title_words,
+)
 from identity.song_score import Context, SongView, compare, normal_iswc, settle_rivals
 from identity.subject import COMPOSER_ROLES, LYRICIST_ROLES, Subject
 from identity.title_words import probes
@@ -39,9 +48,15 @@ def propose(session: Session, subject: Subject, *, limit: int = 10) -> list[Prop
     blocked = block(session, subject)
     songs = load(session, subject, blocked)
     proposals = settle_rivals([compare(subject, song, blocked.context) for song in songs])
-    proposals = _unique([p for p in proposals if p.probability >= th.MIN_PROBABILITY or p.parts[0].distance == 0])
-    order = {Verdict.SAME: 0, Verdict.REVIEW: 1, Verdict.WEAK: 2}
-    return sorted(proposals, key=lambda p: (order[p.verdict], -p.probability, str(p.song_id)))[:limit]
+    ordered = sorted(proposals, key=lambda p: (-p.probability, str(p.song_id)))
+    kept = _unique([p for place, p in enumerate(ordered) if _is_named(p, place)])
+    return sorted(kept, key=lambda p: p.verdict is not Verdict.SAME)[:limit]
+
+
+def _is_named(proposal: Proposal, place: int) -> bool:
+    """Whether a moderator should see it. ``place``: among all, best first."""
+    least = th.MIN_PROBABILITY if place >= th.NEAREST_NAMED else th.MIN_NEAREST
+    return proposal.probability >= least or proposal.parts[0].distance == 0
 
 
 def _unique(proposals: list[Proposal]) -> list[Proposal]:
@@ -82,6 +97,9 @@ _TITLED = text(
             UNION ALL SELECT 1, unnest(CAST(:keys_1 AS text[]))
             UNION ALL SELECT 2, unnest(CAST(:keys_2 AS text[]))
         ) w JOIN song_titles t ON t.key = w.key
+        UNION ALL
+        SELECT 3, t.song_id FROM unnest(CAST(:joined AS text[])) AS j(key)
+        JOIN song_titles t ON replace(t.key, ' ', '') = j.key
     ), titled AS MATERIALIZED (
         SELECT DISTINCT k.part, k.song_id FROM keyed k JOIN songs s ON s.id = k.song_id WHERE s.deleted_at IS NULL
     )
@@ -89,6 +107,7 @@ _TITLED = text(
     UNION ALL (SELECT part, song_id, NULL, NULL FROM titled WHERE part = 0 ORDER BY song_id LIMIT :limit_0)
     UNION ALL (SELECT part, song_id, NULL, NULL FROM titled WHERE part = 1 ORDER BY song_id LIMIT :limit_1)
     UNION ALL (SELECT part, song_id, NULL, NULL FROM titled WHERE part = 2 ORDER BY song_id LIMIT :limit_2)
+    UNION ALL (SELECT part, song_id, NULL, NULL FROM titled WHERE part = 3 ORDER BY song_id LIMIT :limit_3)
     UNION ALL SELECT -1, artist_id, key, name FROM artist_aliases WHERE key = ANY(CAST(:names AS text[]))
     """
 )
@@ -114,6 +133,8 @@ def block(session: Session, subject: Subject) -> Blocked:
         {
             "threshold": str(th.NEAR_TRIGRAM),
             "names": _artist_runs(subject, words),
+            "joined": _joined(subject.raw_title),
+            "limit_3": th.RUN_LIMIT,
             **{f"keys_{number}": keys for number, (keys, _) in enumerate(blocks)},
             **{f"limit_{number}": limit for number, (_, limit) in enumerate(blocks)},
         },
@@ -123,7 +144,8 @@ def block(session: Session, subject: Subject) -> Blocked:
     for number, (keys, limit) in enumerate(blocks):
         if sum(row[0] == number for row in rows) == limit:
             found.update(_sharing_artists(session, subject, artists, keys))
-    readings = dict.fromkeys((*subject.title_keys[:1], *map(" ".join, segments)))
+    unnamed = [_without_names(segment, {*artists, *subject.credited}) for segment in segments]
+    readings = dict.fromkeys((*subject.title_keys[:1], *map(" ".join, unnamed), *map(" ".join, segments)))
     similar = [key for key in readings if len(key) >= th.NEAR_LETTERS][: th.NEAR_READINGS]
     near, titles = _near(session, subject, words, similar)
     found |= near
@@ -148,6 +170,24 @@ def _runs(key: str) -> list[str]:
     return [run for run in runs if len(run) >= th.MIN_RUN_LETTERS]
 
 
+def _joined(raw: str) -> list[str]:
+    """Titles without spaces that may stand in a noisy one: "Speedking", "T.K.O.", "Blue Jean Bop"."""
+    found = set()
+    for part, _ in segments_of(raw):
+        words, spelled = title_words(part)[: th.MAX_WORDS], fold(part).split()[: th.MAX_WORDS]
+        for start in range(len(words)):
+            for end in range(start + 1, min(len(words), start + th.JOINED_RUN) + 1):
+                found.add("".join(words[start:end]))
+        for start in range(len(spelled)):
+            # Spelled as one word, other romanisation rules hold at the seam.
+            for end in range(start + 2, min(len(spelled), start + th.JOINED_WORDS) + 1):
+                found.add(skeleton("".join(spelled[start:end])))
+            word = spelled[start]
+            if th.PARTED_LETTERS <= len(word) <= th.JOINED_LETTERS:
+                found.update(skeleton(word[:seam]) + skeleton(word[seam:]) for seam in range(3, len(word) - 2))
+    return sorted(key for key in found if th.MIN_JOINED_LETTERS <= len(key) <= th.JOINED_LETTERS)
+
+
 def _artist_runs(subject: Subject, words: Sequence[str]) -> list[str]:
     """Keys under which artists may be known whose names stand in the title or in the channel's name."""
     found = set()
@@ -157,6 +197,18 @@ def _artist_runs(subject: Subject, words: Sequence[str]) -> list[str]:
             for end in range(start + 1, min(len(each), start + th.ARTIST_WORDS) + 1):
                 found.add(artist_key(" ".join(each[start:end])))
     return sorted(found - {TRADITIONAL, ""})
+
+
+def _without_names(words: Sequence[str], names: Collection[str]) -> list[str]:
+    """What a segment says beside the names of known artists; all of it where it says nothing else."""
+    kept = list(words)
+    for name in sorted(names, key=lambda each: (-len(each), each)):
+        run = name.split()
+        if len(run) > 1:
+            for start in range(len(kept) - len(run), -1, -1):
+                if kept[start : start + len(run)] == run:
+                    del kept[start : start + len(run)]
+    return kept or list(words)
 
 
 _WORDS = text(

@@ -18,8 +18,8 @@ RUN_LIMIT = 100
 """Songs whose title stands inside a noisy one: of several words, and of one, so many each."""
 NEAR_LIMIT = 40
 """Songs with a similar key, best first."""
-NEAR_TRIGRAM = 0.45
-"""pg_trgm similarity of keys: «калинка» and «калинка малинка» have 0.73, one typo in eight letters 0.5."""
+NEAR_TRIGRAM = 0.35
+"""pg_trgm similarity of keys: «калинка» and «калинка малинка» have 0.73, one typo in eight letters 0.5, in six 0.4."""
 NEAR_READINGS = 4
 """Readings of a title that are looked up by similarity: the parsed one, and what stands between separators."""
 NEAR_LETTERS = 5
@@ -30,6 +30,12 @@ MAX_RUN = 10
 """Longest run of words looked up: longer titles are found by equality or similarity."""
 MIN_RUN_LETTERS = 4
 """Shortest title that is looked for inside a longer one."""
+JOINED_RUN, JOINED_WORDS = 8, 3
+"""Words that are looked up written together: by their own keys, and as one word with a key of its own."""
+MIN_JOINED_LETTERS, JOINED_LETTERS = 3, 32
+"""Of a title that is looked up without its spaces."""
+PARTED_LETTERS = 8
+"""Shortest word that is looked up as two: "Backstabbers", "Back Stabbers"."""
 SPELLED_LETTERS = 12
 """Longest word that is looked up letter by letter too ("D-I-V-O-R-C-E")."""
 WORD_PROBES = 48
@@ -43,29 +49,29 @@ ARTIST_WORDS = 6
 
 # -- weights of names, fitted ------------------------------------------------------------------------------------------
 
-BIAS = -12.35
+BIAS = -12.96
 """With no signal at all: what blocking finds is nearly always another song."""
 WEIGHTS: dict[str, float] = {
-    "coverage": 2.06,  # share of the song's title that was found, by weight of words
+    "coverage": 2.43,  # share of the song's title that was found, by weight of words
     "exact": 1.97,  # word by word, one after the other
-    "whole": 3.15,  # nothing of the title was left out (brackets, a side of a slash)
-    "reordered": -0.88,  # found in another order only
-    "rest": -1.55,  # share of unexplained words between the same separators
-    "segment": 1.76,  # the whole of what stands between two separators is the title, word by word
-    "elsewhere": -1.69,  # unexplained words between other separators
-    "strength": 8.17,  # weight of the words found, rare ones counting more
-    "words": 2.30,  # their number
-    "names": -1.76,  # share of them that is part of a performer's name
-    "names_aside": -1.65,  # the same, where words beside it are still unexplained
-    "starts": 0.89,  # nothing but noise and names before it, between the same separators
-    "ends": 1.39,  # nor after it
-    "bracketed": -2.20,  # found in brackets
+    "whole": 3.16,  # nothing of the title was left out (brackets, a side of a slash)
+    "reordered": -0.83,  # found in another order only
+    "rest": -1.54,  # share of unexplained words between the same separators
+    "segment": 1.73,  # the whole of what stands between two separators is the title, word by word
+    "elsewhere": -1.54,  # unexplained words between other separators
+    "strength": 8.21,  # weight of the words found, rare ones counting more
+    "words": 2.20,  # their number
+    "names": -1.62,  # share of them that is part of a performer's name
+    "names_aside": -1.85,  # the same, where words beside it are still unexplained
+    "starts": 1.07,  # nothing but noise and names before it, between the same separators
+    "ends": 1.48,  # nor after it
+    "bracketed": -2.03,  # found in brackets
     "first": -0.82,  # found before the first separator
-    "late": -1.59,  # found after the second separator
-    "after_name_word": -1.59,  # found after "by", "from", "parody of"
-    "only_noise": -1.23,  # nothing but words like "live" was found
+    "late": -1.47,  # found after the second separator
+    "after_name_word": -1.54,  # found after "by", "from", "parody of"
+    "only_noise": -2.05,  # nothing but words like "live" was found
 }
-PERFORMERS = 1.86
+PERFORMERS = 1.87
 """An artist whom the item names has recorded that song already; fitted with the videos' own performances listed."""
 
 # -- weights of credits, set by judgement ------------------------------------------------------------------------------
@@ -93,7 +99,11 @@ NEAR_SHARE = 0.4
 RIVALS_MENTIONED = 0.25
 """Odds of other songs from which on they are mentioned."""
 MIN_PROBABILITY = 0.005
-"""Below it a song is not mentioned, unless its title is equal."""
+"""Below it a song is not mentioned, unless its title is equal or it is one of the nearest."""
+NEAREST_NAMED = 5
+"""So many are mentioned down to `MIN_NEAREST`: a retitled version shares a word or two with its song, and a moderator
+who is shown it need not search."""
+MIN_NEAREST = 0.0002
 
 # -- recordings by metadata --------------------------------------------------------------------------------------------
 

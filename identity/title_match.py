@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from identity.names import BRACKETS, skeleton, title_words
@@ -34,6 +35,8 @@ _LEAST = 0.3
 """Titles that share less by weight, in any order, are not aligned."""
 _JOIN = 0.95
 """Likeness of words that agree when they are written together."""
+_RUN_WORDS, _RUN_LETTERS = 10, 48
+"""Longest run of words that is compared with a whole title, both written without spaces."""
 _SLIP = 0.4
 """Likeness of short words that are one letter apart, where they stand between others that agree."""
 _FULL_WEIGHT = 6.0
@@ -203,7 +206,52 @@ def find(noisy: NoisyTitle, form: Form, names: Collection[int], titles: Mapping[
     if bag > aligned + 0.05 and bag > 0.6:
         places, each = _bag(noisy, form)
         found.append(_describe(noisy, form, weights, places, each, names, titles, reordered=True))
+    places, like = _without_spaces(noisy, form)
+    if like > aligned:
+        found.append(_describe(noisy, form, weights, places, [like] * size, names, titles))
     return found
+
+
+def _without_spaces(noisy: NoisyTitle, form: Form) -> tuple[dict[int, int], float]:
+    """The run of words that is the form where both are written without spaces, a slip or two allowed, and its likeness.
+
+    Words part otherwise ("Mellow Tone", "Mellotone"; "D-I-V-O-R-C-E") and short words with a typo are found so.
+    """
+    whole = "".join(form.words)
+    edits = 0 if len(whole) < 6 else 1 if len(whole) < 10 else 2
+    runs = _runs_by_length(noisy.texts)
+    best: tuple[int, tuple[int, int]] | None = None
+    for length in range(len(whole) - edits, len(whole) + edits + 1):
+        texts, spans = runs.get(length, ((), ()))
+        found = process.extractOne(whole, texts, scorer=OSA.distance, score_cutoff=edits) if texts else None
+        # Another number is another title, not a slip.
+        if found and _digits(found[0]) == _digits(whole) and (best is None or found[1] < best[0]):
+            best = int(found[1]), spans[found[2]]
+    if best is None:
+        return {}, 0.0
+    distance, (start, end) = best
+    last = len(form.words) - 1
+    return {place: min(place - start, last) for place in range(start, end)}, _JOIN - 1.2 * distance / len(whole)
+
+
+def _digits(text: str) -> str:
+    return "".join(character for character in text if character.isdigit())
+
+
+@lru_cache(maxsize=256)
+def _runs_by_length(words: tuple[str, ...]) -> dict[int, tuple[list[str], list[tuple[int, int]]]]:
+    """All runs of words, written together, with where they stand, by their number of letters."""
+    runs: dict[int, tuple[list[str], list[tuple[int, int]]]] = {}
+    for start in range(len(words)):
+        text = ""
+        for end in range(start + 1, min(len(words), start + _RUN_WORDS) + 1):
+            text += words[end - 1]
+            if len(text) > _RUN_LETTERS:
+                break
+            texts, spans = runs.setdefault(len(text), ([], []))
+            texts.append(text)
+            spans.append((start, end))
+    return runs
 
 
 def _likest(noisy: NoisyTitle, word: str) -> float:

@@ -213,14 +213,17 @@ NOISE_KEYS = frozenset(part for word in (*_NOISE, *_KINDS) for key in word.split
 _RUN_TOGETHER = re.compile(r"(?<=[a-zà-ÿа-яё])(?=[A-ZÀ-ÞА-ЯЁ][a-zà-ÿа-яё])")
 _LONG_TOKEN = 16
 _MARKS = re.compile(_SEPARATOR.pattern + r"|[~|★☆♪♫♬•·]+|\s+/+\s+")
+_GAP = re.compile(r"(?<=[^\s\d])\s{2,}(?=\S)")
+_WIDE_GAP = re.compile(r"(?<=[\w.!?)\]'\"»])\s{3,}(?=[\w(\[\"'«])")
+"""What is left where a dash between spaces was lost on the way; two spaces are as often a slip of the hand."""
 
 
 def segments_of(raw: str) -> list[tuple[str, bool]]:
     """The parts of a raw title in order, as ``(text, whether in brackets)``; nothing is left out.
 
-    Words run together ("ArtistNameSongTitle") are told apart by their capitals.
+    Words run together ("ArtistNameSongTitle") are told apart by their capitals; two spaces and more are a separator.
     """
-    text = _EXTENSION.sub("", _clean(raw))
+    text = _EXTENSION.sub("", _clean(_GAP.sub(" | ", raw[:MAX_TITLE_LENGTH])))
     if match := _TRACK_NUMBER.match(text):
         text = text[match.end() :]
     tokens = text.split(" ")
@@ -267,7 +270,7 @@ class _Parser:
         self.artists: list[str] = []
 
     def parse(self) -> ParsedTitle:
-        text = _clean(self.raw)
+        text = _clean(_WIDE_GAP.sub(" - ", self.raw[:MAX_TITLE_LENGTH]))
         if "_" in text and " " not in text:
             text = _SPACES.sub(" ", text.replace("_", " ")).strip() or text
         if not text:

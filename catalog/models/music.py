@@ -104,6 +104,7 @@ class SongTitle(Keyed, Base):
     __table_args__ = (
         UniqueConstraint("song_id", "title"),
         Index("ix_song_titles_key", "key"),
+        Index("ix_song_titles_joined", text("replace(key, ' '::text, ''::text)")),
         Index("ix_song_titles_key_trgm", "key", postgresql_using="gin", postgresql_ops={"key": "gin_trgm_ops"}),
         Index("ix_song_titles_words", "words", postgresql_using="gin"),
     )

@@ -316,6 +316,44 @@ def test_a_new_title_is_found_at_once_in_spite_of_typos(catalog: Catalog, raw: s
     assert best(catalog, item(raw)).song_id == song
 
 
+@pytest.mark.parametrize(
+    ("raw", "title"),
+    [
+        ("Ann Reed - Velvetking", "Velvet King"),
+        ("Ann Reed - Blue Jean Lantern", "Bluejean Lantern"),
+        ("Ann Reed - Back Stabbers", "Backstabbers"),
+        ("Ann Reed - Backstabbers", "Back Stabbers"),
+        ("Ann Reed - V.L.K.", "VLK"),
+        ("Ann Reed - Lamp", "L-A-M-P"),
+        ("Mary Reed Brasil", "Brazil"),
+    ],
+)
+def test_a_title_is_found_whose_words_are_parted_otherwise(catalog: Catalog, raw: str, title: str) -> None:
+    catalog.song("Night", performers=["Mary Reed"])
+    song = catalog.song(title)
+    assert best(catalog, item(raw)).song_id == song
+
+
+def test_answers_stand_by_probability_whatever_the_verdict(catalog: Catalog) -> None:
+    catalog.song("Barley Moon", performers=["Somebody"])
+    catalog.song("Do the Reed")
+    catalog.song("One")
+    proposals = propose(catalog.session, item("Ann Reed Band - One Is the Barley Number", Credit("Ann Reed Band")))
+    told = [p.probability for p in proposals if p.verdict is not Verdict.SAME]
+    assert len(told) > 1
+    assert told == sorted(told, reverse=True)
+
+
+def test_the_nearest_songs_are_named_however_unlikely(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    song = catalog.song("99 Luftballons", titles=["99 Luftballons (Nena)"])
+    asked = item("Ann Reed - 99 Red Balloons")
+    (found,) = propose(catalog.session, asked)
+    assert (found.song_id, found.verdict) == (song, Verdict.WEAK)
+    assert found.probability < th.MIN_PROBABILITY
+    monkeypatch.setattr(th, "NEAREST_NAMED", 0)
+    assert propose(catalog.session, asked) == []
+
+
 def test_an_artist_of_the_catalog_is_recognised_in_title_and_channel(catalog: Catalog) -> None:
     catalog.song("Barley Moon", performers=["Ann Reed"])
     other = catalog.song("Barley Moon", performers=["Tom Hill"])

@@ -67,6 +67,10 @@ def test_a_title_stands_word_by_word(raw: str, title: str) -> None:
         ("Ann Reed - Handbags & the Gladrags", "Handbags and Gladrags", 0.99),
         ("Ann Reed - Waiting for a Night", "Waiting for the Night", 0.8),
         ("Ann Reed - Chelsea Hotel", "Hotel Chelsea", 0.99),
+        ("Ann Reed - Barley Jean Moon", "Barleyjean Moon", 0.8),
+        ("Ann Reed - Speedking", "Speed King", 0.8),
+        ("Ann Reed - In a Barley Tone", "In a Barleytone", 0.8),
+        ("Ann Reed   Barly Lanternsvalsen", "Barley Lanternvalsen", 0.8),
     ],
 )
 def test_a_title_is_found_in_spite_of_typos(raw: str, title: str, least: float) -> None:
@@ -84,6 +88,19 @@ def test_short_words_agree_by_equality_only() -> None:
     assert best("Ann Reed - Rain", "Pain").coverage > 0  # one letter of four
     assert best("Ann Reed - Men", "Man").coverage == 0
     assert likeness("1941", "1942") == 0
+
+
+def test_another_number_is_no_slip_of_the_spaces() -> None:
+    assert best("Ann Reed - Barley Moon, Part 2", "Barleymoon Part 2").coverage > 0.9
+    assert best("Ann Reed - Barley Moon, Part 2", "Barleymoon Part 3").coverage < 0.9
+
+
+def test_a_wide_gap_parts_a_title_as_a_dash_does() -> None:
+    found = best("Ann Reed  Barley Moon", "Barley Moon")
+    assert found.starts
+    assert found.rest == 0
+    assert not best("Ann Reed Barley Moon", "Barley Moon").starts
+    assert best("Barley  Moon", "Barley Moon").exact
 
 
 def test_what_is_left_over_is_measured_where_it_stands() -> None:

@@ -174,3 +174,17 @@ def test_a_known_artist_in_brackets_is_not_part_of_the_title() -> None:
 def test_a_recording_and_a_repetition_are_no_part_of_the_title(raw: str, title: str, kind: str | None) -> None:
     parsed = parse_title(raw)
     assert (parsed.title, parsed.kind) == (title, kind)
+
+
+@pytest.mark.parametrize(
+    ("raw", "title", "artists"),
+    [
+        ("Анна Рид   Синий платок", "Синий платок", ("Анна Рид",)),
+        ("Ann Reed   -   Barley Moon", "Barley Moon", ("Ann Reed",)),
+        ("Barley  Moon", "Barley Moon", ()),
+        ("Barley Moon   ", "Barley Moon", ()),
+    ],
+)
+def test_three_spaces_stand_for_a_dash_that_was_lost(raw: str, title: str, artists: tuple[str, ...]) -> None:
+    parsed = parse_title(raw)
+    assert (parsed.title, parsed.artists) == (title, artists)

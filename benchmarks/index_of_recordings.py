@@ -20,7 +20,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,14 @@ from benchmarks import _debian_music, _stack
 from benchmarks._figures import Figure, at_least, at_most
 from benchmarks._synthetic import Maker, copy_errors, damaged
 from catalog.database import Database
-from identity.recording.index import SegmentIndex, driver_connection
+from identity.recording.files import SegmentFiles
+from identity.recording.index import Choose, Hits, SegmentIndex, driver_connection, search_files
 from identity.recording.items import SILENCE, Items, fingerprint_bytes, items_from_bytes
 from identity.recording.merging import Merger
 from identity.recording.packing import postings_of
+from identity.recording.reading import WANTED, Source
 from identity.recording.terms import terms
-from identity.recording.verifying import Compared, Hits, look_up, verified
+from identity.recording.verifying import Ask, Compared, look_up, verified
 from identity.thresholds import SAME_BIT_ERROR_RATE, TERM_SAMPLING_BITS, VERIFIED_CANDIDATES
 from media.types import ITEM_SECONDS
 
@@ -52,6 +53,9 @@ FIGURES = (
     "index_growth",
 )
 SIZE = int(os.environ.get("SIZE", "100000"))
+HITS = 2 * VERIFIED_CANDIDATES
+"""Of the others' search; so many that chance is told from what is worth a look, as ours does."""
+
 QUERIES = int(os.environ.get("QUERIES", "100"))
 
 
@@ -130,19 +134,26 @@ def _load(connection: psycopg.Connection[Any], maker: Maker, first: int, end: in
         connection.commit()
 
 
-def _read(session: Session, ids: Sequence[int], most: int) -> list[_Stored]:
-    """As identity reads them, without the candidates, of which there are none."""
-    with driver_connection(session).cursor(binary=True) as cursor:
-        rows = cursor.execute(
-            "SELECT stored.id, stored.items FROM unnest(%s::bigint[]) WITH ORDINALITY AS wanted (id, place)"
-            " JOIN audio_fingerprints AS stored USING (id) ORDER BY wanted.place LIMIT %s",
-            (list(ids), most),
-        ).fetchall()
-    return [_Stored(found, items_from_bytes(data)) for found, data in rows]
+_STORED = Source(
+    "stored.id, stored.items",
+    (),
+    f"{WANTED} JOIN audio_fingerprints AS stored USING (id)",
+    lambda found, data: _Stored(found, items_from_bytes(data)),
+)
+"""As identity reads them, without the candidates, of which there are none."""
 
 
 def _ours(session: Session, items: Items) -> Compared[_Stored]:
-    return look_up(session, SegmentIndex(), items, partial(_read, session))
+    return look_up(session, SegmentIndex(), items, _STORED)
+
+
+def _asking(session: Session, search: Callable[[], Hits]) -> Ask[_Stored]:
+    """Reads by a statement of its own what another search found."""
+
+    def ask(choose: Choose, most: int) -> list[_Stored]:
+        return _STORED.read(driver_connection(session), choose(lambda *_: search()), most)
+
+    return ask
 
 
 def _gin(session: Session, items: Items) -> Compared[_Stored]:
@@ -152,10 +163,10 @@ def _gin(session: Session, items: Items) -> Compared[_Stored]:
                 "WITH asked (terms) AS (VALUES (%s::int[]))"
                 " SELECT id, icount(stored.terms & asked.terms) AS shared FROM acoustid AS stored, asked"
                 " WHERE stored.terms && asked.terms ORDER BY shared DESC, id LIMIT %s",
-                (acoustid_terms(items), VERIFIED_CANDIDATES),
+                (acoustid_terms(items), HITS),
             ).fetchall()
 
-    return verified(items, [search], partial(_read, session))
+    return verified(items, [(items, HITS)], _asking(session, search))
 
 
 class _Arrays:
@@ -178,7 +189,7 @@ class _Arrays:
 
     def ask(self, session: Session, items: Items) -> Compared[_Stored]:
         """A look-up here."""
-        return verified(items, [lambda: self._search(items)], partial(_read, session))
+        return verified(items, [(items, HITS)], _asking(session, lambda: self._search(items)))
 
     def _search(self, items: Items) -> Hits:
         asked = terms(items, TERM_SAMPLING_BITS).astype(np.uint64) << np.uint64(32)
@@ -186,7 +197,7 @@ class _Arrays:
         ends = np.minimum(np.searchsorted(self._postings, asked + np.uint64(2**32 - 1), "right"), starts + 1000)
         parts = [self._postings[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         ids, shared = np.unique(np.concatenate(parts) & np.uint64(2**32 - 1), return_counts=True)
-        order = np.lexsort((ids, -shared))[:VERIFIED_CANDIDATES]
+        order = np.lexsort((ids, -shared))[:HITS]
         return list(zip(ids[order].tolist(), shared[order].tolist(), strict=True))
 
 

@@ -33,8 +33,7 @@ from benchmarks import _debian_music, _stack
 from benchmarks._figures import Figure, at_least, at_most
 from benchmarks._synthetic import Maker, copy_errors, damaged
 from catalog.database import Database
-from identity.recording.files import SegmentFiles
-from identity.recording.index import Choose, Hits, SegmentIndex, driver_connection, search_files
+from identity.recording.index import Choose, Hits, SegmentIndex, driver_connection
 from identity.recording.items import SILENCE, Items, fingerprint_bytes, items_from_bytes
 from identity.recording.merging import Merger
 from identity.recording.packing import postings_of
@@ -331,7 +330,7 @@ def _measure(database_url: str, size: int) -> list[Figure]:
     arrays: list[_Arrays] = []
     arrays_s = _timed(lambda: arrays.append(_Arrays(maker, size)))
     queries = _queries(maker, errors, size)
-    contestants = {"ours": _ours, "gin": _gin, "arrays": arrays[0].ask}
+    contestants: dict[str, Asking] = {"ours": _ours, "gin": _gin, "arrays": arrays[0].ask}
     ours, gin, memory = _ask(database, queries, contestants).values()
     misses = _ask(database, _strangers(maker), contestants)
     inserts = _inserts(database, maker)

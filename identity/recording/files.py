@@ -21,7 +21,7 @@ import os
 import struct
 import uuid
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ import psycopg
 from sqlalchemy import Engine
 
 from identity.recording.delta import ranges
-from identity.recording.packing import Ids, Layout
+from identity.recording.packing import Ids, Layout, Postings
 from identity.recording.terms import Terms, sampling_mask
 
 logger = logging.getLogger(__name__)
@@ -85,12 +85,19 @@ class LocalSegment:
 
     def matching(self, wanted: Terms) -> Ids:
         """Ids of the recordings that have these terms, once for each."""
-        if self.layout.sampling_bits:
-            wanted = wanted[(wanted & sampling_mask(self.layout.sampling_bits)) == 0]
+        wanted = wanted[(wanted & sampling_mask(self.layout.sampling_bits)) == 0]
         places = wanted >> np.uint32(32 - self.directory_bits)
         starts = self.directory[places].astype(np.int64)
         sizes = self.directory[places + np.uint32(1)] - starts
         return self.layout.chosen(wanted, self.postings[ranges(starts, sizes)], sizes)
+
+    def holds(self, rows: Sequence[tuple[int, bytes]], postings: Postings, place: int) -> bool:
+        """Whether these rows of the segment, and the ``postings`` that they pack, lie here from this place on."""
+        ours = self.postings[place : place + postings.size]
+        buckets = (postings >> np.uint64(64 - self.directory_bits)).astype(np.int64)
+        places = np.arange(place, place + postings.size)
+        led = (self.directory[buckets] <= places) & (places < self.directory[buckets + 1])
+        return ours.tobytes() == b"".join(data for _, data in rows) and bool(led.all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +152,36 @@ class SegmentFiles:
                     logger.exception("segments of recordings cannot be kept in %s: PostgreSQL is asked", self.folder)
         return Refreshed(len(self.held), fetched, removed, tuple(damaged))
 
+    def whole(self, segments: list[Described]) -> tuple[dict[uuid.UUID, LocalSegment], list[str]]:
+        """The files of these segments that are there: those that are found whole, and the names of the others."""
+        whole, damaged = {}, []
+        for each in segments:
+            try:
+                whole[each.key] = mapped(self._path(each.key), each)
+            except FileNotFoundError:
+                continue
+            except (DamagedFileError, OSError):
+                damaged.append(self.name(each.key))
+        return whole, damaged
+
+    def name(self, key: uuid.UUID) -> str:
+        """Of a segment's file."""
+        return f"{key}{_SUFFIX}"
+
+    def size(self, key: uuid.UUID) -> int | None:
+        """Of a segment's file, bytes; None: there is none."""
+        try:
+            return self._path(key).stat().st_size
+        except OSError:
+            return None
+
     def _path(self, key: uuid.UUID) -> Path:
-        return self.folder / f"{key}{_SUFFIX}"
+        return self.folder / self.name(key)
 
     def _unlike(self, wanted: list[Described]) -> bool:
         """Whether the folder holds something else than these."""
         names = {path.name for path in self.folder.glob("*")} - {"lock"}
-        return names != {self._path(each.key).name for each in wanted} or len(self.held) < len(wanted)
+        return names != {self.name(each.key) for each in wanted} or len(self.held) < len(wanted)
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:
@@ -169,22 +199,16 @@ class SegmentFiles:
 
     def _map(self, wanted: list[Described]) -> list[str]:
         """Holds the whole files; returns the names of damaged ones."""
-        held, damaged = {}, []
-        for each in wanted:
-            path = self._path(each.key)
-            try:
-                held[each.key] = self.held.get(each.key) or mapped(path, each)
-            except FileNotFoundError:
-                continue
-            except (DamagedFileError, OSError) as error:
-                logger.warning("%s is fetched anew: %s", path, error)
-                damaged.append(path.name)
-        self.held = held
+        known = {each.key: self.held[each.key] for each in wanted if each.key in self.held}
+        new, damaged = self.whole([each for each in wanted if each.key not in known])
+        for name in damaged:
+            logger.warning("%s is no whole copy of its segment: it is fetched anew", self.folder / name)
+        self.held = {**known, **new}
         return damaged
 
     def _remove(self, keys: set[uuid.UUID], damaged: list[str]) -> int:
         """Files of other segments, damaged ones, and what a killed process left; the lock is ours."""
-        kept = {self._path(key).name for key in keys} - set(damaged)
+        kept = {self.name(key) for key in keys} - set(damaged)
         count = 0
         for path in self.folder.iterdir():
             if path.name not in kept and path.suffix in (_SUFFIX, _PART):
@@ -229,12 +253,10 @@ def _directory_bits(segment: Described) -> int:
 
 def _places(bits: int) -> int:
     """Of a directory: an end for the last, and one more, so that integers of 8 bytes lie where the processor likes."""
-    return 2**bits + 2
+    return int(2**bits) + 2
 
 
-def _write(
-    file: Any, connection: psycopg.Connection[Any], segment: Described, on_step: Callable[[str], None]
-) -> None:
+def _write(file: Any, connection: psycopg.Connection[Any], segment: Described, on_step: Callable[[str], None]) -> None:
     bits, layout = _directory_bits(segment), segment.layout
     counts = np.zeros(_places(bits), dtype=np.uint32)
     file.write(bytes(_HEADER.size + counts.nbytes))
@@ -253,7 +275,7 @@ def _write(
         raise OSError(f"segment {segment.id} has {written} postings in its rows, {segment.postings} by its own account")
     on_step("directory")
     directory = np.cumsum(counts, dtype=np.uint32)
-    checksum = zlib.crc32(directory, checksum)
+    checksum = zlib.crc32(directory.data, checksum)
     file.seek(_HEADER.size)
     file.write(directory)
     file.seek(0)
@@ -286,7 +308,7 @@ def mapped(path: Path, segment: Described) -> LocalSegment:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     directory = np.frombuffer(data, dtype="<u4", count=_places(bits), offset=_HEADER.size)
     postings = np.frombuffer(data, dtype=layout.dtype, offset=ours)
-    checksum = zlib.crc32(directory, zlib.crc32(postings))
+    checksum = zlib.crc32(directory.data, zlib.crc32(postings.data))
     if data[: _HEADER.size] != _header(segment, checksum):
         raise DamagedFileError("its header or its checksum is wrong")
     return LocalSegment(layout, bits, directory, postings)

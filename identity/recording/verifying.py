@@ -9,6 +9,7 @@ are looked at too. Where nothing is, all terms are asked, and the best are compa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 from sqlalchemy.orm import Session
@@ -139,7 +140,7 @@ def verified(items: Items, asked: Sequence[tuple[Terms, int]], ask: Ask[T]) -> C
     for start, end in zip((0, *_READ_AT_ONCE), _READ_AT_ONCE, strict=False):
         chosen = [found for found in worth[start:end] if found not in seen]
         if chosen and len(compared) < VERIFIED_CANDIDATES:
-            compare(lambda _: chosen)
+            compare(partial(_as_chosen, chosen))
     ranks = {found: rank for rank, (found, _) in enumerate(hits)}
     return sorted(compared.values(), key=lambda pair: ranks.get(pair[0].fingerprint_id, len(ranks)))
 
@@ -148,7 +149,13 @@ def _worth_a_look(hits: Hits) -> list[int]:
     """Those that share more than one term, and those that share one where these are few: of many, which by chance share
     one, the right one would hardly be among the first twenty."""
     several = [found for found, shared in hits if shared > 1]
-    return several + [found for found, _ in hits[len(several) :]] if len(hits) - len(several) <= _FEW_SINGLES else several
+    if len(hits) - len(several) > _FEW_SINGLES:
+        return several
+    return [found for found, _ in hits]
+
+
+def _as_chosen(chosen: Sequence[int], _: Search) -> Sequence[int]:
+    return chosen
 
 
 def _aligned(items: Items, targets: Sequence[Target], shared: Mapping[int, int]) -> list[Aligned | None]:

@@ -76,8 +76,9 @@ def described(connection: psycopg.Connection[Any]) -> list[Described]:
 
 @dataclass(frozen=True, slots=True)
 class LocalSegment:
-    """A mapped file. ``postings``: in the rows' order."""
+    """A mapped file. ``inode``: tells it from one that took its name later; ``postings``: in the rows' order."""
 
+    inode: int
     layout: Layout
     directory_bits: int
     directory: npt.NDArray[np.uint32]
@@ -199,12 +200,19 @@ class SegmentFiles:
 
     def _map(self, wanted: list[Described]) -> list[str]:
         """Holds the whole files; returns the names of damaged ones."""
-        known = {each.key: self.held[each.key] for each in wanted if each.key in self.held}
+        known = {each.key: self.held[each.key] for each in wanted if self._is_held(each.key)}
         new, damaged = self.whole([each for each in wanted if each.key not in known])
         for name in damaged:
             logger.warning("%s is no whole copy of its segment: it is fetched anew", self.folder / name)
         self.held = {**known, **new}
         return damaged
+
+    def _is_held(self, key: uuid.UUID) -> bool:
+        """Whether a segment is held from the file that is there: an operator may have removed it."""
+        try:
+            return key in self.held and self.held[key].inode == self._path(key).stat().st_ino
+        except OSError:
+            return False
 
     def _remove(self, keys: set[uuid.UUID], damaged: list[str]) -> int:
         """Files of other segments, damaged ones, and what a killed process left; the lock is ours."""
@@ -303,7 +311,8 @@ def mapped(path: Path, segment: Described) -> LocalSegment:
     bits, layout = _directory_bits(segment), segment.layout
     ours = _HEADER.size + 4 * _places(bits)
     with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size != ours + segment.postings * layout.dtype.itemsize:
+        stat = os.fstat(file.fileno())
+        if stat.st_size != ours + segment.postings * layout.dtype.itemsize:
             raise DamagedFileError("its size is not that of its segment")
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     directory = np.frombuffer(data, dtype="<u4", count=_places(bits), offset=_HEADER.size)
@@ -311,4 +320,4 @@ def mapped(path: Path, segment: Described) -> LocalSegment:
     checksum = zlib.crc32(directory.data, zlib.crc32(postings.data))
     if data[: _HEADER.size] != _header(segment, checksum):
         raise DamagedFileError("its header or its checksum is wrong")
-    return LocalSegment(layout, bits, directory, postings)
+    return LocalSegment(stat.st_ino, layout, bits, directory, postings)

@@ -85,8 +85,8 @@ def check(as_json: AsJson = False) -> None:
         typer.echo("the index is not built yet: a running worker does it, or `versions index rebuild`")
     if found.unlike and not as_json:
         typer.echo(
-            f"files in {_files().folder} that are no copies of their segments: {', '.join(found.unlike)}; remove them, "
-            "and restart the workers that use them: they are fetched again"
+            f"files in {_files().folder} that are no copies of their segments: {', '.join(found.unlike)}: remove them, "
+            "they are fetched again"
         )
     if found.missing and not as_json:
         names = ", ".join(str(fingerprint_id) for fingerprint_id in found.missing)

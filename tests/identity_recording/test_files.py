@@ -154,6 +154,10 @@ def test_a_damaged_file_is_not_believed(database: Database, files: SegmentFiles,
         assert checked.unlike == (() if harm == "lost" else (path.name,))
         assert checked.good == (harm == "lost")
         assert not checked.missing
+    # Who had the old one mapped looks again as well.
+    old = SegmentFiles(files.folder, held=dict(files.held))
+    old.refresh(database.engine, fetch=False)
+    assert len(old.held) == 1
     fresh = SegmentFiles(files.folder)
     search_files(database.engine, fresh)
     unfetched = fresh.refresh(database.engine, fetch=False)

@@ -41,7 +41,7 @@ from identity.recording.merging import Merger
 from identity.recording.packing import postings_of
 from identity.recording.reading import WANTED, Source
 from identity.recording.terms import terms
-from identity.recording.verifying import Ask, Compared, look_up, verified
+from identity.recording.verifying import FEW_SINGLES, Ask, Compared, look_up, verified
 from identity.thresholds import SAME_BIT_ERROR_RATE, TERM_SAMPLING_BITS, VERIFIED_CANDIDATES
 from media.types import ITEM_SECONDS
 
@@ -54,7 +54,7 @@ FIGURES = (
     "index_growth",
 )
 SIZE = int(os.environ.get("SIZE", "100000"))
-HITS = 2 * VERIFIED_CANDIDATES
+HITS = FEW_SINGLES + VERIFIED_CANDIDATES
 """Of the others' search; so many that chance is told from what is worth a look, as ours does."""
 
 QUERIES = int(os.environ.get("QUERIES", "100"))

@@ -37,7 +37,8 @@ _COARSEST_SAMPLING_BITS = 8
 _MOST_HITS = 50 * VERIFIED_CANDIDATES
 """The index knows pending and deleted recordings too, so many of its answers may be no targets."""
 
-_FEW_SINGLES = VERIFIED_CANDIDATES
+FEW_SINGLES = 5 * VERIFIED_CANDIDATES
+"""Where more share one term only, the right one would be among the twenty that are read less than once in five times."""
 
 _READ_AT_ONCE = (2 * VERIFIED_CANDIDATES, 10 * VERIFIED_CANDIDATES, _MOST_HITS)
 
@@ -146,10 +147,9 @@ def verified(items: Items, asked: Sequence[tuple[Terms, int]], ask: Ask[T]) -> C
 
 
 def _worth_a_look(hits: Hits) -> list[int]:
-    """Those that share more than one term, and those that share one where these are few: of many, which by chance share
-    one, the right one would hardly be among the first twenty."""
+    """Those that share more than one term, and those that share one where these are few (`FEW_SINGLES`)."""
     several = [found for found, shared in hits if shared > 1]
-    if len(hits) - len(several) > _FEW_SINGLES:
+    if len(hits) - len(several) > FEW_SINGLES:
         return several
     return [found for found, _ in hits]
 

@@ -15,7 +15,7 @@ from identity.recording.index import SegmentIndex
 from identity.recording.items import SILENCE, Items, items_from_bytes
 from identity.recording.reading import WANTED, Source
 from identity.recording.terms import mix32, sampling_mask, terms
-from identity.recording.verifying import few_of, look_up
+from identity.recording.verifying import FEW_SINGLES, few_of, look_up
 from identity.thresholds import FEW_TERMS, SAME_BIT_ERROR_RATE, VERIFIED_CANDIDATES
 from media.types import ITEM_SECONDS
 from tests.identity_recording.test_alignment import damaged, random_items
@@ -112,7 +112,7 @@ def test_on_a_miss_all_that_share_anything_are_compared(database: Database) -> N
 def test_where_many_share_a_term_by_chance_only_those_that_share_more_are_compared(database: Database) -> None:
     unknown = random_items(1, 100)
     with database.transaction() as session:
-        for seed in range(100, 101 + VERIFIED_CANDIDATES):
+        for seed in range(100, 101 + FEW_SINGLES):
             store(session, stranger(seed, unknown))
         # Of this one whole seconds are heard, but hardly any of the terms.
         damaged_copy = damaged(unknown, 0.15)

@@ -38,7 +38,7 @@ _MOST_HITS = 50 * VERIFIED_CANDIDATES
 """The index knows pending and deleted recordings too, so many of its answers may be no targets."""
 
 FEW_SINGLES = 5 * VERIFIED_CANDIDATES
-"""Where more share one term only, the right one would be among the twenty that are read less than once in five times."""
+"""Where more share one term only, the right one would be among the twenty that are read in one case of five."""
 
 _READ_AT_ONCE = (2 * VERIFIED_CANDIDATES, 10 * VERIFIED_CANDIDATES, _MOST_HITS)
 

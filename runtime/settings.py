@@ -51,3 +51,8 @@ class Settings(BaseSettings):
     """Folder of cookie files of the operator's accounts: ``<source>.cookies.txt``."""
     max_audio_seconds: int = 2 * 3600
     """Longer recordings are refused as too_long."""
+
+    @property
+    def segments_dir(self) -> Path:
+        """Copies of the index of recordings that workers of this host search; what is lost is fetched again."""
+        return self.data_dir / "cache" / "segments"

@@ -144,7 +144,7 @@ async def run(settings: Settings) -> None:
             for worker in build_workers(client, resources, threads, slots):
                 await stack.enter_async_context(worker)
             reconciling = asyncio.create_task(reconciler.run_for_ever())
-            indexing = asyncio.create_task(IndexKeeper(database).run_for_ever())
+            indexing = asyncio.create_task(IndexKeeper(database, settings.segments_dir).run_for_ever())
             reporter = WorkerReporter(database, resources.crawls, proxies=proxies.states if proxies else dict)
             reporting = asyncio.create_task(reporter.run_for_ever())
             collector.settle()

@@ -5,6 +5,7 @@ Kept by `identity.recording`; see docs/decisions/0014-segments.md.
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 
 from sqlalchemy import (
@@ -52,6 +53,8 @@ class RecordingSegment(Base):
     __tablename__ = "recording_segments"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    key: Mapped[uuid.UUID] = mapped_column(server_default=text("gen_random_uuid()"))
+    """Tells it from every other segment, whatever was restored: local copies are named after it."""
     state: Mapped[str] = mapped_column(Text, server_default="building")
     first_id: Mapped[int] = mapped_column(BigInteger)
     last_id: Mapped[int] = mapped_column(BigInteger)

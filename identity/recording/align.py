@@ -103,12 +103,23 @@ def align_alike(candidate: Items, target: Items) -> Aligned | None:
     shared = np.flatnonzero((ours[places] == target) & (target != SILENCE))
     if not shared.size:
         return None
-    votes = np.bincount(shared - order[places[shared]] + candidate.size)
-    steps = int(votes.argmax()) - candidate.size + np.array([-1, 0, 1])
-    scores, _, _ = _scores(candidate, target, np.array([target.size]), np.zeros(3, dtype=np.int64), steps)
-    offset = int(steps[scores.argmax()])
+    votes = np.bincount(shared - order[places[shared]] + candidate.size, minlength=candidate.size + target.size + 1)
+    most = int(votes.argmax())
+    # A trim that is no whole number of items splits its votes between two neighbours.
+    near = [place for place in (most - 1, most, most + 1) if 2 * votes[place] >= votes[most]]
+    offsets = [place - candidate.size for place in near]
+    offset = offsets[0] if len(offsets) == 1 else max(offsets, key=lambda each: _score(candidate, target, each))
     alignment = align_at(candidate, target, offset)
     return Aligned(offset, alignment) if alignment else None
+
+
+def _score(candidate: Items, target: Items, offset: int) -> float:
+    """How improbable by chance an offset is."""
+    ours, theirs = _overlap(candidate, target, offset)
+    if ours.size < _MIN_ITEMS:
+        return -math.inf
+    wrong = int(np.bitwise_count(ours ^ theirs).sum(dtype=np.int64))
+    return (0.5 - wrong / (32 * ours.size)) * math.sqrt(ours.size)
 
 
 def align_all(candidate: Items, targets: Sequence[Items], worst: float = 1.0) -> list[Aligned | None]:

@@ -27,10 +27,10 @@ class _Chunk:
     def matching(self, terms: Terms) -> Ids:
         starts = np.searchsorted(self.terms, terms, "left")
         sizes = np.minimum(np.searchsorted(self.terms, terms, "right") - starts, MAX_POSTINGS_PER_TERM)
-        return self.ids[_ranges(starts, sizes)]
+        return self.ids[ranges(starts, sizes)]
 
 
-def _ranges(starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def ranges(starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The numbers ``start … start + size - 1`` of each pair, one after another."""
     before = np.cumsum(sizes) - sizes
     return np.arange(int(sizes.sum())) - np.repeat(before - starts, sizes)

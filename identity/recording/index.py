@@ -1,9 +1,11 @@
 """Finds the recordings that share the most terms with a fingerprint.
 
-Most recordings lie in segments: packed, immutable, in PostgreSQL (see `identity.recording.packing`). What was recorded
-since the last merge has a row of its own each, which readers keep in memory (`identity.recording.delta`) and catch up
-with at each search. A search is one statement, so that buckets, new rows and the epoch are of one snapshot: a merge
-(`identity.recording.merging`) either has happened for all of them or for none.
+Most recordings lie in segments: packed, immutable, in PostgreSQL (see `identity.recording.packing`), and in files of
+this host (`identity.recording.files`). What was recorded since the last merge has a row of its own each, which readers
+keep in memory (`identity.recording.delta`) and catch up with at each search. What is remembered is searched first, and
+then confirmed by one statement, which tells the epoch and the new rows of one snapshot and reads what was found: the
+epoch counts the changes of segments, so a merge (`identity.recording.merging`) either has happened for all of it or for
+none. Where it is another, all is done again.
 
 Catching up goes by transactions, not by ids: ids are drawn before their rows are committed, so whoever had seen id 8
 could miss 7 for ever. A reader remembers the rows of all transactions below the horizon of its last snapshot, where
@@ -14,11 +16,11 @@ finds its own rows, and they are never remembered before they are committed.
 from __future__ import annotations
 
 import threading
+import uuid
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import psycopg
@@ -26,8 +28,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from identity.recording.delta import Delta
+from identity.recording.files import LocalSegment, SegmentFiles
 from identity.recording.items import Items
-from identity.recording.packing import Layout
+from identity.recording.packing import Ids, Layout
+from identity.recording.reading import WANTED, Source
 from identity.recording.terms import FINEST_SAMPLING_BITS, Terms, sampling_mask, term_bytes, terms
 
 _ATTEMPTS = 20
@@ -47,7 +51,7 @@ _LOAD = """
         NULL::bytea AS data, ARRAY[stale::int::bigint] AS numbers
     FROM recording_index
     UNION ALL
-    SELECT 1, id, 0, NULL, ARRAY[first_id, offset_bits, bucket_bits, sampling_bits]
+    SELECT 1, id, 0, uuid_send(key), ARRAY[first_id, offset_bits, bucket_bits, sampling_bits]
     FROM recording_segments WHERE state = 'active'
     UNION ALL
     SELECT 2, fingerprint_id, transaction, terms, NULL FROM recording_terms
@@ -55,9 +59,8 @@ _LOAD = """
 
 # The buckets come as one value with their sizes: a hundred rows cost more to send and to read than to find.
 # OFFSET 0 keeps the planner from reading the whole table for a hundred rows of it.
-_SEARCH = """
-    SELECT 0 AS kind, epoch AS id, (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint AS transaction,
-        found.data, found.sizes
+_BUCKETS = """
+    SELECT epoch, found.data, found.sizes
     FROM recording_index
     CROSS JOIN (
         SELECT string_agg(stored.data, ''::bytea ORDER BY wanted.place) AS data,
@@ -70,9 +73,30 @@ _SEARCH = """
             OFFSET 0
         ) AS stored ON true
     ) AS found
-    UNION ALL
-    SELECT 2, fingerprint_id, transaction, terms, NULL FROM recording_terms WHERE transaction >= %(horizon)s
 """
+
+_STATE = """
+    SELECT 0 AS kind, epoch AS id, (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint AS transaction,
+        NULL::bytea AS data
+    FROM recording_index
+"""
+
+_NEW = """
+    SELECT 1 AS kind, fingerprint_id AS id, transaction, terms AS data
+    FROM recording_terms WHERE transaction >= %(horizon)s::bigint
+"""
+
+Hits = list[tuple[int, int]]
+"""(fingerprint id, number of shared terms), most shared first, then by id."""
+
+Search = Callable[[Terms, int], Hits]
+"""By terms, the finest sampling or a part of it; at most so many hits. May name fingerprints that were deleted since:
+the record says which are left."""
+
+Choose = Callable[[Search], Sequence[int]]
+"""Searches, and says what to read, best first. It may be called again with a newer index, and must answer anew then."""
+
+T = TypeVar("T")
 
 
 class RecordingIndexError(RuntimeError):
@@ -93,15 +117,22 @@ class RecordingIndex(Protocol):
     def add(self, session: Session, fingerprint_id: int, items: Items) -> None:
         """Indexes a stored fingerprint. Once more does nothing."""
 
-    def search(self, session: Session, items: Items, limit: int = 20) -> list[tuple[int, int]]:
-        """(fingerprint id, number of shared terms), most shared first, then by id.
+    def search(self, session: Session, items: Items, limit: int = 20) -> Hits:
+        """Finds whatever was committed before, and the transaction's own."""
 
-        Finds whatever was committed before, and the transaction's own. May name fingerprints that were deleted since:
-        the record says which are left.
-        """
+    def look(self, session: Session, choose: Choose, source: Source[T], most: int) -> list[T]:
+        """Searches, and reads the first so many of what is chosen that are targets; finds what `search` finds."""
 
-    def search_terms(self, session: Session, wanted: Terms, limit: int) -> list[tuple[int, int]]:
-        """`search` by terms, the finest sampling or a part of it."""
+
+class _ChangedError(Exception):
+    """Segments are others than remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    id: int
+    key: uuid.UUID
+    layout: Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +142,14 @@ class _Memory:
     epoch: int
     horizon: int
     """All rows of ``delta`` are of transactions below it, and it holds all of those."""
-    segments: tuple[tuple[int, Layout], ...]
+    segments: tuple[_Segment, ...]
     delta: Delta
 
 
 @dataclass(slots=True)
 class _Remembered:
     memory: _Memory | None = None
+    files: SegmentFiles | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def offer(self, memory: _Memory) -> None:
@@ -132,10 +164,15 @@ _remembered: weakref.WeakKeyDictionary[Engine, _Remembered] = weakref.WeakKeyDic
 _remembered_lock = threading.Lock()
 
 
-def _memory_of(session: Session) -> _Remembered:
-    engine = session.connection().engine
+def _remembered_of(engine: Engine) -> _Remembered:
     with _remembered_lock:
         return _remembered.setdefault(engine, _Remembered())
+
+
+def search_files(engine: Engine, files: SegmentFiles) -> None:
+    """From now on segments are searched in these files by all of this process that use the engine, as far as they are
+    held."""
+    _remembered_of(engine).files = files
 
 
 class SegmentIndex:
@@ -155,24 +192,82 @@ class SegmentIndex:
             },
         )
 
-    def search(self, session: Session, items: Items, limit: int = 20) -> list[tuple[int, int]]:
+    def search(self, session: Session, items: Items, limit: int = 20) -> Hits:
         """See `RecordingIndex.search`. Raises StaleIndexError."""
-        return self.search_terms(session, terms(items, FINEST_SAMPLING_BITS), limit)
+        wanted = terms(items, FINEST_SAMPLING_BITS)
+        hits: Hits = []
 
-    def search_terms(self, session: Session, wanted: Terms, limit: int) -> list[tuple[int, int]]:
-        """See `RecordingIndex.search_terms`. Raises StaleIndexError."""
+        def choose(search: Search) -> Sequence[int]:
+            hits[:] = search(wanted, limit)
+            return ()
+
+        self.look(session, choose, _NOTHING, 0)
+        return hits
+
+    def look(self, session: Session, choose: Choose, source: Source[T], most: int) -> list[T]:
+        """See `RecordingIndex.look`. Raises StaleIndexError.
+
+        What is remembered is searched first; then one statement, of one snapshot, tells whether it still holds, which
+        rows are new, and reads what was chosen. Where new rows change what is chosen, that is read by another.
+        """
         connection = driver_connection(session)
-        remembered = _memory_of(session)
+        remembered = _remembered_of(session.connection().engine)
         memory = remembered.memory or _load(connection)
         for _ in range(_ATTEMPTS):
-            found = _search(connection, memory, wanted)
-            if found is not None:
-                ids, memory = found
-                remembered.offer(memory)
-                return _most_shared(ids, limit)
+            view = _View(connection, memory, remembered.files.held if remembered.files else {})
+            try:
+                chosen = choose(view.search)
+                found = _ask(connection, memory, source, chosen, most)
+                if found is not None:
+                    new, memory, targets = found
+                    remembered.offer(memory)
+                    if view.has_news(new) and (again := list(choose(view.search))) != list(chosen):
+                        targets = source.read(connection, again, most)
+                    return targets
+            except _ChangedError:
+                pass
             memory = _load(connection)
             remembered.offer(memory)
         raise RecordingIndexError("the index changed with each attempt to read it; try again")
+
+
+_NOTHING: Source[None] = Source("wanted.id, NULL::bytea", (), WANTED, lambda *_: None)
+
+
+class _View:
+    """The index as it is remembered, and what is new since."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], memory: _Memory, held: Mapping[uuid.UUID, LocalSegment]
+    ) -> None:
+        self._connection = connection
+        self._memory = memory
+        self._held = held
+        self._new = Delta()
+        self._asked: list[tuple[Terms, Ids]] = []
+
+    def search(self, wanted: Terms, limit: int) -> Hits:
+        """See `Search`. Raises _ChangedError."""
+        old = next((ids for asked, ids in self._asked if asked is wanted), None)
+        if old is None:
+            old = self._search(wanted)
+            self._asked.append((wanted, old))
+        return _most_shared(np.concatenate([old, self._new.matching(wanted)]) if self._new.chunks else old, limit)
+
+    def has_news(self, rows: Sequence[tuple[int, bytes]]) -> bool:
+        """Adds new rows; whether they change an answer."""
+        self._new = Delta().with_rows(rows)
+        return bool(rows) and any(self._new.matching(wanted).size for wanted, _ in self._asked)
+
+    def _search(self, wanted: Terms) -> Ids:
+        ids, away = [self._memory.delta.matching(wanted)], []
+        for segment in self._memory.segments:
+            local = self._held.get(segment.key)
+            if local is None:
+                away.append(segment)
+            else:
+                ids.append(local.matching(wanted))
+        return np.concatenate([*ids, *_away(self._connection, self._memory.epoch, away, wanted)])
 
 
 def driver_connection(session: Session) -> psycopg.Connection[Any]:
@@ -195,7 +290,7 @@ def _load(connection: psycopg.Connection[Any]) -> _Memory:
                         "the index of recordings is not built yet: a worker does it, or `versions index rebuild`"
                     )
             elif kind == 1:
-                segments.append((number, Layout(*numbers)))
+                segments.append(_Segment(number, uuid.UUID(bytes=data), Layout(*numbers)))
             else:
                 rows.append((number, transaction, data))
     if epoch < 0:
@@ -204,33 +299,49 @@ def _load(connection: psycopg.Connection[Any]) -> _Memory:
     return _Memory(epoch, horizon, tuple(segments), Delta().with_rows(seen))
 
 
-def _search(connection: psycopg.Connection[Any], memory: _Memory, wanted: Terms) -> tuple[Any, _Memory] | None:
-    """Ids of recordings, once for each shared term, and what is known now; None: ``memory`` is of another epoch."""
-    asked = [wanted[(wanted & sampling_mask(layout.sampling_bits)) == 0] for _, layout in memory.segments]
-    segments: list[int] = []
+def _away(
+    connection: psycopg.Connection[Any], epoch: int, segments: Sequence[_Segment], wanted: Terms
+) -> Iterator[Ids]:
+    """From PostgreSQL the ids of segments that have no file here. Raises _ChangedError."""
+    asked = [wanted[(wanted & sampling_mask(each.layout.sampling_bits)) == 0] for each in segments]
+    numbers: list[int] = []
     buckets: list[int] = []
-    for (segment_id, layout), part in zip(memory.segments, asked, strict=True):
-        segments += [segment_id] * part.size
-        buckets += layout.buckets(part).tolist()
-    parameters = {"horizon": memory.horizon, "segments": _array(segments), "buckets": _array(buckets)}
+    for segment, part in zip(segments, asked, strict=True):
+        numbers += [segment.id] * part.size
+        buckets += segment.layout.buckets(part).tolist()
+    if not numbers:
+        return
     with connection.cursor(binary=True) as cursor:
-        rows = sorted(cursor.execute(_SEARCH, parameters), key=itemgetter(0))
-    if not rows or rows[0][:2] != (0, memory.epoch):
+        row = cursor.execute(_BUCKETS, {"segments": _array(numbers), "buckets": _array(buckets)}).fetchone()
+    if row is None or row[0] != epoch:
+        raise _ChangedError
+    _, data, sizes = row
+    first = place = 0
+    for segment, part in zip(segments, asked, strict=True):
+        each = np.array(sizes[first : first + part.size], dtype=np.int64)
+        end = place + int(each.sum())
+        yield segment.layout.matching(part, (data or b"")[place:end], each)
+        first, place = first + part.size, end
+
+
+def _ask(
+    connection: psycopg.Connection[Any], memory: _Memory, source: Source[T], chosen: Sequence[int], most: int
+) -> tuple[list[tuple[int, bytes]], _Memory, list[T]] | None:
+    """What is new to ``memory`` (fingerprint id, term bytes), what is known now, and what was chosen; None: ``memory``
+    is of another epoch."""
+    parameters = {**source.asking(chosen, most), "horizon": str(memory.horizon)}
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(source.beside(_STATE, _NEW), parameters).fetchall()
+    states = [row for row in rows if row[0] == 0]
+    if not states or states[0][1] != memory.epoch:
         return None
-    (_, _, horizon, data, sizes), *new = rows
-    ids, first, place = [memory.delta.matching(wanted)], 0, 0
-    for (_, layout), part in zip(memory.segments, asked, strict=True):
-        if part.size:
-            each = np.array(sizes[first : first + part.size])
-            end = place + int(each.sum())
-            ids.append(layout.matching(part, (data or b"")[place:end], each))
-            first, place = first + part.size, end
-    if new:
-        ids.append(Delta().with_rows([(number, terms) for _, number, _, terms, _ in new]).matching(wanted))
+    horizon = states[0][2]
+    new = [row for row in rows if row[0] == 1]
     if horizon > memory.horizon:
-        settled = [(number, terms) for _, number, transaction, terms, _ in new if transaction < horizon]
+        settled = [(row[1], row[3]) for row in new if row[2] < horizon]
         memory = _Memory(memory.epoch, horizon, memory.segments, memory.delta.with_rows(settled))
-    return np.concatenate(ids), memory
+    targets = source.made((row for row in rows if row[0] == 2), chosen)
+    return [(row[1], row[3]) for row in new], memory, targets
 
 
 def _array(numbers: Sequence[int]) -> str:
@@ -238,7 +349,7 @@ def _array(numbers: Sequence[int]) -> str:
     return f"{{{','.join(map(str, numbers))}}}"
 
 
-def _most_shared(ids: Any, limit: int) -> list[tuple[int, int]]:
+def _most_shared(ids: Ids, limit: int) -> Hits:
     found, shared = np.unique(ids, return_counts=True)
     if found.size > limit:
         # Only those that can be among the answers are sorted.

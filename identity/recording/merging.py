@@ -9,9 +9,11 @@ before or after it. What a killed merger left behind, half-built or retired, is 
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ GROWTH = 3
 and each recording is written anew about a dozen times on the way there."""
 
 BUILD_MOST = 2**18
-"""Recordings that are sorted in memory at once when all is built anew: 0.5 GB."""
+"""Recordings that are sorted in memory at once when all is built anew: 0.5 GB; 1 kB each lies in temporary files."""
 
 SLICE_POSTINGS = 2_000_000
 """A merge holds about so many postings in memory."""
@@ -289,19 +291,64 @@ class Merger:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             rows = [row[0] for row in connection.execute("SELECT fingerprint_id FROM recording_terms")]
             total: int = _scalar(connection, "SELECT count(*) FROM audio_fingerprints")
-            for ids, each in _recorded(connection, sampling_bits):
-                sizes = [part.size for part in each]
-                layout = Layout.fitting(int(ids[0]), int(ids[-1]), sum(sizes), sampling_bits)
-                postings = capped(postings_of(np.concatenate(each), np.repeat(ids - layout.first_id, sizes)))
-                segment_id = self._begin(connection, layout, int(ids[-1]))
-                self._write(connection, segment_id, layout, postings)
-                built.append((segment_id, ids.size, int(postings.size)))
-                done += ids.size
-                if progress:
-                    progress(done, total)
+            with tempfile.TemporaryDirectory(prefix="versions-index-") as folder:
+                runs: list[_Run] = []
+                for ids, each in _recorded(connection, sampling_bits):
+                    if runs and int(ids[-1]) - runs[0].first_id >= _SPAN:
+                        built.append(self._joined(connection, runs, sampling_bits))
+                        runs = []
+                    runs.append(_Run.written(Path(folder) / f"{done}.npy", ids, each))
+                    done += ids.size
+                    if progress:
+                        progress(done, total)
+                if runs:
+                    built.append(self._joined(connection, runs, sampling_bits))
             self.on_step("commit what was built")
         self._switch(connection, built, inputs, rows, (sampling_bits, False))
         return Merged(built[-1][0] if built else None, done, len(rows), tuple(segment.id for segment in inputs))
+
+    def _joined(
+        self, connection: psycopg.Connection[Any], runs: Sequence[_Run], sampling_bits: int
+    ) -> tuple[int, int, int]:
+        """One segment of runs: (its id, recordings, postings). Nothing but the segment is written to the database, so
+        a build leaves no room that it does not need."""
+        first_id, last_id = runs[0].first_id, runs[-1].last_id
+        size = sum(run.postings.size for run in runs)
+        layout = Layout.fitting(first_id, last_id, size, sampling_bits)
+        segment_id = self._begin(connection, layout, last_id)
+        slice_bits = min(layout.bucket_bits, max(0, (size // SLICE_POSTINGS).bit_length()))
+        bounds = np.array([number << (64 - slice_bits) for number in range(2**slice_bits)], dtype=np.uint64)
+        places = [[*np.searchsorted(run.postings, bounds).tolist(), run.postings.size] for run in runs]
+        written = 0
+        for number in range(2**slice_bits):
+            parts = [
+                run.postings[each[number] : each[number + 1]] + np.uint64(run.first_id - first_id)
+                for run, each in zip(runs, places, strict=True)
+            ]
+            postings = np.concatenate(parts)
+            postings.sort()
+            written += self._write(connection, segment_id, layout, capped(postings))
+        for run in runs:
+            run.path.unlink()
+        return segment_id, sum(run.recordings for run in runs), written
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Sorted postings in a temporary file, with offsets from ``first_id``."""
+
+    path: Path
+    first_id: int
+    last_id: int
+    recordings: int
+    postings: Postings
+
+    @classmethod
+    def written(cls, path: Path, ids: Ids, each: Sequence[Terms]) -> _Run:
+        first_id = int(ids[0])
+        sizes = [part.size for part in each]
+        np.save(path, postings_of(np.concatenate(each), np.repeat(ids - first_id, sizes)))
+        return cls(path, first_id, int(ids[-1]), ids.size, np.load(path, mmap_mode="r"))
 
 
 def _scalar(connection: psycopg.Connection[Any], query: Any, parameters: Sequence[Any] = ()) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -99,8 +100,10 @@ class Layout:
     def matching(self, terms: Terms, data: bytes, sizes: npt.NDArray[np.int64]) -> Ids:
         """Ids of the recordings that have these terms, once for each; ``data``: of each term its bucket's bytes, one
         after another; ``sizes``: how many each has."""
-        keys = np.frombuffer(data, dtype=self.dtype)
-        sizes = sizes // self.dtype.itemsize
+        return self.chosen(terms, np.frombuffer(data, dtype=self.dtype), sizes // self.dtype.itemsize)
+
+    def chosen(self, terms: Terms, keys: npt.NDArray[Any], sizes: npt.NDArray[np.int64]) -> Ids:
+        """`matching` with integers; ``sizes``: how many of them each term has."""
         wanted = np.repeat(self._rests(terms).astype(self.dtype), sizes)
         found = keys[(keys >> self.dtype.type(self.offset_bits)) == wanted]
         mask = self.dtype.type((1 << self.offset_bits) - 1)

@@ -7,7 +7,6 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from identity.recording.align import Aligned, align, align_all, align_at
 from identity.recording.closer import Closer, OtherSpeed, recall
 from identity.recording.index import RecordingIndex, SegmentIndex, driver_connection
 from identity.recording.items import Items, items_from_bytes
+from identity.recording.reading import WANTED, Source
 from identity.recording.tempo import align_at_any_tempo
 from identity.recording.timbre import (
     Likeness,
@@ -219,25 +219,23 @@ def disagreement(items: Items, member: Items, ours: Aligned, others: list[Items]
     return worst
 
 
-_READ = """
-    SELECT stored.id, stored.candidate_id, candidate.version_id, stored.duration_s, stored.items
-    FROM unnest(%s::bigint[]) WITH ORDINALITY AS wanted (id, place)
-    JOIN audio_fingerprints AS stored USING (id)
-    JOIN candidates AS candidate ON candidate.id = stored.candidate_id
-    WHERE candidate.version_id IS NOT NULL AND candidate.id IS DISTINCT FROM %s
-    ORDER BY wanted.place LIMIT %s
-"""
+def _published(exclude: uuid.UUID | None) -> Source[_Member]:
+    """Fingerprints of candidates that became sources of a version."""
+    return Source(
+        "stored.id, stored.items, stored.candidate_id, candidate.version_id, stored.duration_s",
+        ("uuid", "uuid", "float8"),
+        f"{WANTED} JOIN audio_fingerprints AS stored USING (id)"
+        " JOIN candidates AS candidate ON candidate.id = stored.candidate_id"
+        " WHERE candidate.version_id IS NOT NULL AND candidate.id IS DISTINCT FROM %(exclude)s::uuid",
+        _member,
+        {"exclude": exclude},
+    )
 
 
-def _read(session: Session, exclude: uuid.UUID | None, fingerprint_ids: Sequence[int], most: int) -> list[_Member]:
-    """The first so many of published recordings."""
-    session.flush()  # as the session does by itself before its own queries
-    with driver_connection(session).cursor(binary=True) as cursor:
-        rows = cursor.execute(_READ, (list(fingerprint_ids), exclude, most)).fetchall()
-    return [
-        _Member(fingerprint_id, candidate_id, version_id, duration_s, items_from_bytes(data))
-        for fingerprint_id, candidate_id, version_id, duration_s, data in rows
-    ]
+def _member(
+    fingerprint_id: int, data: bytes, candidate_id: uuid.UUID, version_id: uuid.UUID, duration_s: float
+) -> _Member:
+    return _Member(fingerprint_id, candidate_id, version_id, duration_s, items_from_bytes(data))
 
 
 def _others(session: Session, version_id: uuid.UUID, known: set[uuid.UUID]) -> list[Items]:
@@ -302,7 +300,8 @@ def _matches(
     session: Session, index: RecordingIndex, items: Items, exclude: uuid.UUID | None
 ) -> tuple[list[_Member], list[_Match]]:
     """The best members, and those of them that the recording resembles as it is."""
-    compared = look_up(session, index, items, partial(_read, session, exclude))
+    session.flush()  # as the session does by itself before its own queries
+    compared = look_up(session, index, items, _published(exclude))
     return [member for member, _ in compared], [
         _Match(member, items, aligned) for member, aligned in compared if aligned and verdict_of(aligned.alignment)
     ]
@@ -361,7 +360,8 @@ def _near(session: Session, items: Items, closer: Closer, known: set[uuid.UUID])
     if not wanted or closer.timbre is None:
         return []
     query = select(AudioFingerprint.id).where(AudioFingerprint.candidate_id.in_(wanted))
-    members = _read(session, None, list(session.scalars(query)), len(wanted))
+    ids = list(session.scalars(query))
+    members = _published(None).read(driver_connection(session), ids, len(wanted))
     timbres = _timbres(session, [member.candidate_id for member in members])
     found = align_all(items, [member.items for member in members], DAMAGED_BIT_ERROR_RATE)
     result = []

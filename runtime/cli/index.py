@@ -14,9 +14,10 @@ from sqlalchemy import update
 
 from catalog.models import RecordingIndexState
 from identity.recording import checking
+from identity.recording.files import SegmentFiles
 from identity.recording.merging import Merger
 from identity.rekey import rekey
-from runtime.cli import _context
+from runtime.cli import _context, settings
 from runtime.cli._output import BadOptionError, console, errors_reported, moment, print_json, table
 
 AsJson = Annotated[bool, typer.Option("--json", help="For a machine.")]
@@ -37,10 +38,10 @@ def register(app: typer.Typer) -> None:
 def status(as_json: AsJson = False) -> None:
     """Show what the index consists of: segments, recordings that wait for one, size."""
     with errors_reported(), _context.open_context() as context, context.database.transaction() as session:
-        found = checking.status(session)
+        found = checking.status(session, _files())
     if as_json:
         return print_json(asdict(found))
-    result = table("segment", "recordings", "postings", "buckets", "made")
+    result = table("segment", "recordings", "postings", "buckets", "made", "here")
     for segment in found.segments:
         result.add_row(
             str(segment["id"]),
@@ -48,13 +49,14 @@ def status(as_json: AsJson = False) -> None:
             f"{segment['postings']:,}",
             f"{segment['buckets']:,}",
             moment(segment["created_at"]),
+            "file" if segment["file"] else "no",
         )
     if found.segments:
         console().print(result)
     typer.echo(
         f"{found.recordings} recordings, {found.waiting} of them in no segment yet (they are found all the same); "
-        f"{found.bytes / 2**20:.1f} MiB; one term in {found.sampling}; "
-        f"last good check: {moment(found.checked_at) if found.checked_at else 'never'}"
+        f"{found.bytes / 2**20:.1f} MiB, and {found.file_bytes / 2**20:.1f} MiB of files here; "
+        f"one term in {found.sampling}; last good check: {moment(found.checked_at) if found.checked_at else 'never'}"
     )
     if found.stale:
         typer.echo("the index is not built yet: a running worker does it, or `versions index rebuild`", err=True)
@@ -63,11 +65,12 @@ def status(as_json: AsJson = False) -> None:
 def check(as_json: AsJson = False) -> None:
     """Compare the index with the record: is every recording findable? Status 1 if one is not.
 
-    Reads everything, about two minutes for a million recordings; nothing waits for it.
+    Reads everything, about two minutes for a million recordings; nothing waits for it. This host's files of the index
+    are compared too.
     """
     with errors_reported(), _context.open_context() as context:
         with _progress("checking", not as_json) as progress, context.database.transaction() as session:
-            found = checking.check(session, progress)
+            found = checking.check(session, progress, _files())
         if found.good:
             with context.database.transaction() as session:
                 session.execute(update(RecordingIndexState).values(checked_at=datetime.now(UTC)))
@@ -76,11 +79,16 @@ def check(as_json: AsJson = False) -> None:
     elif found.good:
         typer.echo(
             f"good: {found.recordings} recordings are findable by {found.postings} postings; {found.dead} postings of "
-            "deleted recordings go with the next merge"
+            f"deleted recordings go with the next merge; {found.files} files here hold what their segments hold"
         )
     elif found.stale:
         typer.echo("the index is not built yet: a running worker does it, or `versions index rebuild`")
-    else:
+    if found.unlike and not as_json:
+        typer.echo(
+            f"files in {_files().folder} that are no copies of their segments: {', '.join(found.unlike)}: remove them, "
+            "they are fetched again"
+        )
+    if found.missing and not as_json:
         names = ", ".join(str(fingerprint_id) for fingerprint_id in found.missing)
         typer.echo(
             f"{found.missing_count} of {found.recordings} recordings are not findable (fingerprints {names}"
@@ -133,6 +141,10 @@ def names(as_json: AsJson = False) -> None:
     typer.echo(f"changed: {found.titles} titles, {found.artists} artists' names, {found.candidates} candidates")
     for name in found.clashes:
         typer.echo(f"«{name}» is spelled like another artist now; it keeps its old key: are they one?", err=True)
+
+
+def _files() -> SegmentFiles:
+    return SegmentFiles(settings().segments_dir)
 
 
 @contextmanager

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy.orm import Session
 
 from catalog.database import Database
-from catalog.models import AudioFingerprint
 from identity.recording.align import align, align_alike
 from identity.recording.index import SegmentIndex
 from identity.recording.items import SILENCE, Items, items_from_bytes
+from identity.recording.reading import WANTED, Source
 from identity.recording.terms import mix32, sampling_mask, terms
-from identity.recording.verifying import few_of, look_up
+from identity.recording.verifying import FEW_SINGLES, few_of, look_up
 from identity.thresholds import FEW_TERMS, SAME_BIT_ERROR_RATE, VERIFIED_CANDIDATES
 from media.types import ITEM_SECONDS
 from tests.identity_recording.test_alignment import damaged, random_items
@@ -30,17 +28,14 @@ class Stored:
     items: Items
 
 
-@dataclass
-class Reader:
-    """Reads from the record, and remembers what it was asked for."""
+def reading(asked: list[int]) -> Source[Stored]:
+    """From the record; ``asked`` gets the ids of what was read."""
 
-    session: Session
-    asked: list[int] = field(default_factory=list)
+    def make(fingerprint_id: int, data: bytes) -> Stored:
+        asked.append(fingerprint_id)
+        return Stored(fingerprint_id, items_from_bytes(data))
 
-    def __call__(self, ids: Sequence[int], most: int) -> list[Stored]:
-        self.asked += ids[:most]
-        rows = [self.session.get_one(AudioFingerprint, each) for each in ids[:most]]
-        return [Stored(row.id, items_from_bytes(row.items)) for row in rows]
+    return Source("stored.id, stored.items", (), f"{WANTED} JOIN audio_fingerprints AS stored USING (id)", make)
 
 
 def copy(items: Items, seed: int) -> Items:
@@ -95,9 +90,10 @@ def test_all_copies_are_compared_and_no_stranger(database: Database) -> None:
         copies |= {store(session, copy(original, 7)[200:400]), store(session, copy(original, 8)[300:])}
         shared = dict(SegmentIndex().search(session, original, 100))
         assert strangers & set(shared) == strangers
-        read = Reader(session)
-        compared = look_up(session, SegmentIndex(), copy(original, 9), read)
-        assert set(read.asked) == copies
+        asked: list[int] = []
+        compared = look_up(session, SegmentIndex(), copy(original, 9), reading(asked))
+        assert set(asked) == copies
+        assert len(asked) == len(copies)
         rates = [aligned.alignment.bit_error_rate for _, aligned in compared if aligned]
         assert len(rates) == len(copies)
         assert max(rates) <= SAME_BIT_ERROR_RATE
@@ -106,12 +102,43 @@ def test_all_copies_are_compared_and_no_stranger(database: Database) -> None:
 def test_on_a_miss_all_that_share_anything_are_compared(database: Database) -> None:
     unknown = random_items(1, 100)
     with database.transaction() as session:
-        strangers = {store(session, stranger(seed, unknown)) for seed in range(100, 130)}
-        read = Reader(session)
-        compared = look_up(session, SegmentIndex(), unknown, read)
-        assert len(compared) == len(set(read.asked)) == VERIFIED_CANDIDATES
-        assert set(read.asked) < strangers
+        strangers = {store(session, stranger(seed, unknown)) for seed in range(100, 100 + VERIFIED_CANDIDATES)}
+        asked: list[int] = []
+        compared = look_up(session, SegmentIndex(), unknown, reading(asked))
+        assert set(asked) == strangers == {target.fingerprint_id for target, _ in compared}
         assert not any(aligned for _, aligned in compared)
+
+
+def test_where_many_share_a_term_by_chance_only_those_that_share_more_are_compared(database: Database) -> None:
+    unknown = random_items(1, 100)
+    with database.transaction() as session:
+        for seed in range(100, 101 + FEW_SINGLES):
+            store(session, stranger(seed, unknown))
+        # Of this one whole seconds are heard, but hardly any of the terms.
+        damaged_copy = damaged(unknown, 0.15)
+        chosen = unknown[np.isin(mix32(unknown), terms(unknown, 3))]
+        damaged_copy[np.isin(unknown, chosen[:2])] = chosen[:2]
+        wanted = store(session, damaged_copy)
+        asked: list[int] = []
+        compared = look_up(session, SegmentIndex(), unknown, reading(asked))
+        assert asked == [wanted]
+        assert compared[0][1] is not None
+
+
+def test_more_is_read_where_what_shares_most_is_no_target(database: Database) -> None:
+    original = random_items(1, 100)
+    with database.transaction() as session:
+        near = [store(session, copy(original, seed)) for seed in range(VERIFIED_CANDIDATES + 5)]
+        far = store(session, damaged(original, 0.12))
+        source = Source(
+            "stored.id, stored.items",
+            (),
+            f"{WANTED} JOIN audio_fingerprints AS stored USING (id) WHERE stored.id <> ALL (%(others)s)",
+            lambda fingerprint_id, data: Stored(fingerprint_id, items_from_bytes(data)),
+            {"others": near},
+        )
+        (compared,) = look_up(session, SegmentIndex(), original, source)
+        assert compared[0].fingerprint_id == far
 
 
 def test_a_copy_without_any_of_the_few_terms_is_found(database: Database) -> None:
@@ -122,7 +149,7 @@ def test_a_copy_without_any_of_the_few_terms_is_found(database: Database) -> Non
     assert not np.intersect1d(few_of(terms(other, 2)), terms(original, 2)).size
     with database.transaction() as session:
         wanted = store(session, original)
-        (compared,) = look_up(session, SegmentIndex(), other, Reader(session))
+        (compared,) = look_up(session, SegmentIndex(), other, reading([]))
     assert compared[0].fingerprint_id == wanted
     assert compared[1] is not None
     assert compared[1].alignment.bit_error_rate < 0.01

@@ -1,7 +1,7 @@
 """embeddings of melodies in more dimensions
 
 Revision: 0018
-Follows: 0015
+Follows: 0017
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from alembic import op
 from pgvector.sqlalchemy import HALFVEC
 
 revision = "0018"
-down_revision = "0015"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

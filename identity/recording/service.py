@@ -346,11 +346,15 @@ def _at_speed(
 
 def _nearest(session: Session, near: Sequence[uuid.UUID]) -> list[_Member]:
     """The first few of those that are near by ear."""
-    wanted = near[:_TIER_MEMBERS]
-    if not wanted:
+    return _of_candidates(session, near[:_TIER_MEMBERS])
+
+
+def _of_candidates(session: Session, candidate_ids: Sequence[uuid.UUID]) -> list[_Member]:
+    if not candidate_ids:
         return []
-    query = select(AudioFingerprint.id).where(AudioFingerprint.candidate_id.in_(wanted))
-    return _read(session, None, list(session.scalars(query)), len(wanted))
+    query = select(AudioFingerprint.id).where(AudioFingerprint.candidate_id.in_(candidate_ids))
+    ids = list(session.scalars(query))
+    return _published(None).read(driver_connection(session), ids, len(candidate_ids))
 
 
 def _near(session: Session, items: Items, closer: Closer, known: set[uuid.UUID]) -> list[_Match]:
@@ -359,9 +363,7 @@ def _near(session: Session, items: Items, closer: Closer, known: set[uuid.UUID])
     wanted = [each for each in closer.near if each not in known]
     if not wanted or closer.timbre is None:
         return []
-    query = select(AudioFingerprint.id).where(AudioFingerprint.candidate_id.in_(wanted))
-    ids = list(session.scalars(query))
-    members = _published(None).read(driver_connection(session), ids, len(wanted))
+    members = _of_candidates(session, wanted)
     timbres = _timbres(session, [member.candidate_id for member in members])
     found = align_all(items, [member.items for member in members], DAMAGED_BIT_ERROR_RATE)
     result = []

@@ -132,7 +132,7 @@ def _refuse_unopened(log: str) -> None:
         raise AudioError("truncated", "the file ends before its index (moov atom not found)", "fetch it again")
     if "Cannot allocate memory" in log:
         raise AudioError("decode_failed", "FFmpeg ran out of memory on the header", "look at the file by hand")
-    raise AudioError("not_audio", f"FFmpeg does not recognise it: {last_words(log)}", "check the link")
+    raise AudioError("not_audio", f"FFmpeg does not recognise it: {last_words(log)}", "see whether it is audio")
 
 
 def _whole_duration(
@@ -191,9 +191,9 @@ def analyse(
         samples = np.frombuffer(decoded.pcm, dtype="<i2")
         decoded_s = samples.size / PCM_RATE
         if probe.guessed and decoded_s < 3:
-            raise AudioError("not_audio", f"hardly resembles {probe.container}", "check the link")
+            raise AudioError("not_audio", f"hardly resembles {probe.container}", "see whether it is audio")
         if not probe.codec:
-            raise AudioError("no_audio_stream", f"{probe.container} without a sound track", "check the link")
+            raise AudioError("no_audio_stream", f"{probe.container} without a sound track", "none: it is silent")
 
         def count() -> float:
             return decoder.count(file, max_seconds + 10, timeout_s=timeout_s)

@@ -59,4 +59,5 @@ def last_words(log: str) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"error|invalid|failed|not found|cannot|unsupported", line, re.I)]
     chosen = (errors or lines or ["no message"])[-1]
-    return re.sub(r" @ 0x[0-9a-f]+", "", chosen)[:200]
+    # Addresses, error numbers and the name under which we hand over a file tell a person nothing.
+    return re.sub(r" @ 0x[0-9a-f]+|\[Errno -?\d+\] |: 'fd:'", "", chosen)[:200]

@@ -52,7 +52,7 @@ def identify(
             answers = context.run(_ask(context.database, target, _file(target), tuple(allow_private or ())))
         except (FetchError, AudioError, NotNow, ValueError) as error:
             problem = problem_of(error)
-            raise CommandError(f"{problem['code']}: {problem['detail']}. {problem['remedy']}") from error
+            raise CommandError(f"{problem['code']}: {problem['detail'].rstrip('.')}; {problem['remedy']}") from error
     if as_json:
         return print_json([asdict(answer) for answer in answers])
     out = console()

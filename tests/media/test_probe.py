@@ -43,3 +43,6 @@ def test_an_unknown_file() -> None:
     assert last_words("[in#0 @ 0x55aa] Error opening input: Invalid data\n\nok\n") == (
         "[in#0] Error opening input: Invalid data"
     )
+    assert last_words("[Errno 1094995529] Invalid data found when processing input: 'fd:'") == (
+        "Invalid data found when processing input"
+    )

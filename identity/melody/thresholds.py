@@ -7,15 +7,15 @@ COMPARED = 24
 """How many of them are compared moment by moment: about 1 ms of CPU each, 2 where much agrees. Of 120 queries on the
 tuning songs 0.95 were first with 12, 0.975 with all 50."""
 
-COMPARED_LIKENESS = 0.24
+COMPARED_LIKENESS = 0.23
 """Cosine of the embeddings below which they are not. Of 94 bare tunes on the tuning songs 0.90 have more with their
-full arrangement, and all of 146 other covers; of the nearest 24, some 16 strangers have."""
+full arrangement, and all of 146 other covers; of the nearest 24, some 19 strangers have."""
 
-ALTERED_LIKENESS = 0.60
+ALTERED_LIKENESS = 0.56
 """From here it may be the same recording, damaged or at another speed or pitch, which is worth a closer look. Of 14
-real tracks (the tuning share) at ±3 % speed, pitch or tempo 0.95 have more with themselves (median 0.80); of 84
-such tracks 0.08 have more with their nearest stranger (median 0.47), of the rendered ones none (at most
-0.51 among 1,070)."""
+real tracks (the tuning share) at ±3 % speed, pitch or tempo 0.96 have more with themselves (median 0.82); of 84
+such tracks 0.10 have more with their nearest stranger (median 0.44), of the rendered ones none (at most
+0.54 among 1,070)."""
 
 REVIEW_SHARE = 0.55
 """From here, as a share of the shorter one's moments on the path, a person should look. On the tuning songs 0.87 of the

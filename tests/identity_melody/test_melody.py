@@ -93,12 +93,18 @@ def test_a_raw_vector_is_the_magnitude_of_the_two_dimensional_transform(pieces: 
     played = [embed.at_tempo(pieces[0].views, 1), embed.at_tempo(pieces[1].views, 0.9), np.ones((7, 24), np.float32)]
     found = embed.raw_vectors(played)
     for number, views in enumerate(played[:2]):
-        stretches = np.lib.stride_tricks.sliding_window_view(views, embed.STRETCH, axis=0)[:: embed.STRETCH_STEP]
-        both = np.abs(np.fft.fft2(stretches.reshape(-1, 2, 12, embed.STRETCH)))[..., : embed.TIME_FREQUENCIES + 1]
-        both[:, :, 0, 0] = 0
-        roots = np.sqrt(np.sqrt((both**2).mean(axis=0))).reshape(2, -1)
-        expected = roots / np.linalg.norm(roots, axis=1, keepdims=True)
-        assert np.allclose(found[number], expected, atol=1e-3)
+        expected = []
+        # Of stretches of twice the length the odd frequencies, which are as slow.
+        for times, which, share in ((1, slice(17), 1.0), (2, slice(1, 33, 2), embed.DOUBLE_SHARE)):
+            length = times * embed.STRETCH
+            # Silence follows where one is too short.
+            filled = np.pad(views, ((0, max(0, length - len(views))), (0, 0)))
+            stretches = np.lib.stride_tricks.sliding_window_view(filled, length, axis=0)[:: embed.STRETCH_STEP]
+            both = np.abs(np.fft.fft2(stretches.reshape(-1, 2, 12, length)))
+            both[:, :, 0, 0] = 0
+            roots = np.sqrt(np.sqrt((both[..., which] ** 2).mean(axis=0))).reshape(2, -1)
+            expected.append(share * roots / np.linalg.norm(roots, axis=1, keepdims=True))
+        assert np.allclose(found[number], np.hstack(expected) / np.hypot(1, embed.DOUBLE_SHARE), atol=1e-3)
     # What is shorter than a stretch has a vector too, and does not change the others'.
     assert np.allclose(np.linalg.norm(found, axis=2), 1, atol=1e-4)
     assert np.allclose(found[0], embed.raw_vectors(played[:1])[0], atol=1e-5)

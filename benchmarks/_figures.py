@@ -67,6 +67,15 @@ def at_most(name: str, unit: str, ours: float, limit: float, *, detail: str) -> 
     return Figure(name, unit, round(ours, 1), round(limit, 1), "limit", ratio, 1.0, ratio <= 1.0, detail)
 
 
+def cheaper(
+    name: str, unit: str, ours: float, reference: float, *, reference_name: str, goal: float | None, detail: str
+) -> Figure:
+    """A cost of which less is better; the ratio tells how many times ours the reference costs."""
+    ratio = round(reference / ours, 3)
+    met = None if goal is None else ratio >= goal
+    return Figure(name, unit, round(ours, 2), round(reference, 2), reference_name, ratio, goal, met, detail)
+
+
 def merge(figures: Iterable[Figure], known: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
     """The figures as they stand in the file: new ones in place of old ones of the same name, by name."""
     merged = {row["name"]: row for row in known} | {figure.name: asdict(figure) for figure in figures}

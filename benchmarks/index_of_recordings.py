@@ -4,9 +4,12 @@
 recordings are synthetic (see `benchmarks._synthetic`). A look-up is what identity does (see
 `identity.recording.verifying`): of the index's twenty best those that stand out are read from PostgreSQL and aligned
 with the query, and where none of those is the same recording the others too, unless many share a single term. Ours
-searches the files of this host, as a worker does. All three contestants are asked the same queries in turns, on one
-PostgreSQL with the embedded settings, and verified alike. Recordings that are not there are asked for beside; their
-cost is in the details.
+searches the files of this host, as a worker does. All three contestants are asked the same queries on one PostgreSQL
+with the embedded settings, and verified alike: ten queries to one, the same ten to the next, in rotating order. Asked
+one by one in turns each also pays for what the others threw out of the processor's caches; that is told in the details.
+Recordings that are not there are asked for beside; their cost is in the details too.
+
+``index_lookup`` is from the mean, as many look-ups after another take; ``index_lookup_p50`` the median of one.
 
 Look-ups are compared by the time that they use a core (this process, its server process, and the server's workers that
 read pages for it, as the kernel counts it): on an idle machine that is their latency, on a busy one the clock tells of
@@ -21,6 +24,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +35,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from benchmarks import _debian_music, _stack
-from benchmarks._figures import Figure, at_least, at_most
+from benchmarks._figures import Figure, at_least, at_most, cheaper
 from benchmarks._synthetic import Maker, copy_errors, damaged
 from catalog.database import Database
 from identity.recording.files import SegmentFiles
@@ -47,6 +51,7 @@ from media.types import ITEM_SECONDS
 
 FIGURES = (
     "index_lookup",
+    "index_lookup_p50",
     "index_lookup_p95",
     "index_recall",
     "index_bytes",
@@ -56,6 +61,9 @@ FIGURES = (
 SIZE = int(os.environ.get("SIZE", "100000"))
 HITS = FEW_SINGLES + VERIFIED_CANDIDATES
 """Of the others' search; so many that chance is told from what is worth a look, as ours does."""
+
+BLOCK = 10
+"""So many queries one contestant is asked before the next."""
 
 QUERIES = int(os.environ.get("QUERIES", "100"))
 
@@ -203,25 +211,34 @@ class _Arrays:
 
 
 def _ask(
-    database: Database, queries: Sequence[tuple[str, int, Items]], contestants: dict[str, Asking]
+    database: Database,
+    queries: Sequence[tuple[str, int, Items]],
+    contestants: dict[str, Asking],
+    block: int = BLOCK,
 ) -> dict[str, _Asked]:
-    """Each query to each contestant, in turns."""
+    """Each query to each contestant; so many to one before the next, in rotating order."""
+    names = list(contestants)
     result = {name: _Asked(found=dict.fromkeys(KINDS, 0)) for name in contestants}
     with database.transaction() as session:
         server = [Path(f"/proc/{pid}/schedstat") for pid in _server_processes(session)]
 
-        def used() -> float:
-            """Seconds of all processes."""
-            return time.process_time() + sum(int(each.read_text().split()[0]) for each in server) / 1e9
+        def server_used() -> float:
+            """Seconds of the server's processes."""
+            return sum(int(each.read_text().split()[0]) for each in server) / 1e9
 
         for warm in range(2):
-            for kind, wanted, items in queries[: 20 if not warm else None]:
-                for name, ask in contestants.items():
-                    started, before = time.perf_counter(), used()
-                    compared = ask(session, items)
+            asked = queries[: 20 if not warm else None]
+            for number, start in enumerate(range(0, len(asked), block)):
+                first = number % len(names)
+                for name, (kind, wanted, items) in product(names[first:] + names[:first], asked[start : start + block]):
+                    # Reading the server's files takes a tenth of a look-up: it lies outside of what is measured.
+                    server_before = server_used()
+                    started, before = time.perf_counter(), time.process_time()
+                    compared = contestants[name](session, items)
+                    own, clock = time.process_time() - before, time.perf_counter() - started
                     if warm:
-                        result[name].seconds.append(used() - before)
-                        result[name].clock.append(time.perf_counter() - started)
+                        result[name].seconds.append(own + server_used() - server_before)
+                        result[name].clock.append(clock)
                         result[name].found[kind] += wanted in _same(compared)
     return result
 
@@ -340,6 +357,7 @@ def _measure(database_url: str, folder: Path, size: int) -> list[Figure]:
     contestants: dict[str, Asking] = {"ours": _ours, "gin": _gin, "arrays": arrays[0].ask}
     ours, gin, memory = _ask(database, queries, contestants).values()
     misses = _ask(database, _strangers(maker), contestants)
+    in_turns = _ask(database, queries, contestants, block=1)
     inserts = _inserts(database, maker)
     own = psutil.Process().memory_info().rss
     database.dispose()
@@ -355,19 +373,29 @@ def _measure(database_url: str, folder: Path, size: int) -> list[Figure]:
         at_least(
             FIGURES[0],
             "look-ups/s",
-            [(1000 / ours.ms(50), 1000 / gin.ms(50))],
+            [(1000 / ours.mean_ms, 1000 / gin.mean_ms)],
             reference_name="GIN over int[] with AcoustID's terms",
             goal=10.0,
             detail=f"{about}; verification included; p50 / p95 ms: ours {ours.told()}, GIN {gin.told()}, arrays in "
-            f"memory {memory.told()}; ratio at p95 {gin.ms(95) / ours.ms(95):.1f}, of the means "
-            f"{gin.mean_ms / ours.mean_ms:.1f}; recordings that are not there: "
+            f"memory {memory.told()}; ratio at p95 {gin.ms(95) / ours.ms(95):.1f}; recordings that are not there: "
             + ", ".join(f"{name} {each.told()}" for name, each in misses.items())
             + f"; built in {build_s:.0f} s, GIN {gin_s:.0f} s (maintenance_work_mem 1 GB), arrays {arrays_s:.0f} s"
             + ("" if size >= 1_000_000 else "; the goal is for 1,000,000 recordings, GIN's cost grows with them"),
         ),
-        at_most(FIGURES[1], "ms", ours.ms(95), 10.0, detail=f"{about}; with verification: {ours.told()} ms"),
+        cheaper(
+            FIGURES[1],
+            "ms",
+            ours.ms(50),
+            gin.ms(50),
+            reference_name="GIN over int[] with AcoustID's terms",
+            goal=10.0,
+            detail=f"{about}; with verification, {BLOCK} queries to each at a time; asked again one by one in turns: "
+            + ", ".join(f"{name} {each.told()}" for name, each in in_turns.items())
+            + ("" if size >= 1_000_000 else "; the goal is for 1,000,000 recordings"),
+        ),
+        at_most(FIGURES[2], "ms", ours.ms(95), 10.0, detail=f"{about}; with verification: {ours.told()} ms"),
         at_least(
-            FIGURES[2],
+            FIGURES[3],
             "share found",
             [(recalls[0], recalls[1])],
             reference_name="GIN over int[] with AcoustID's terms",
@@ -376,7 +404,7 @@ def _measure(database_url: str, folder: Path, size: int) -> list[Figure]:
             f"arrays {_rates(memory.found, kinds)}",
         ),
         at_most(
-            FIGURES[3],
+            FIGURES[4],
             "bytes/recording",
             loose_bytes / size,
             700.0,
@@ -386,7 +414,7 @@ def _measure(database_url: str, folder: Path, size: int) -> list[Figure]:
             f"{arrays[0].bytes / size:.0f}; this process, arrays and real tracks included, holds {own / 2**20:.0f} MiB",
         ),
         at_most(
-            FIGURES[4],
+            FIGURES[5],
             "ms",
             statistics.median(inserts) * 1000,
             3.0,
@@ -394,7 +422,7 @@ def _measure(database_url: str, folder: Path, size: int) -> list[Figure]:
             f"{float(np.percentile(inserts, 95)) * 1000:.1f} ms",
         ),
         at_most(
-            FIGURES[5],
+            FIGURES[6],
             "times",
             ours.ms(50) / few.ms(50),
             2.0,

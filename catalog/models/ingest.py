@@ -126,6 +126,7 @@ class AudioFingerprint(Base):
     duration_s: Mapped[float]
     """Of the whole recording; the fingerprint covers its first 120 s."""
     items: Mapped[bytes] = mapped_column(LargeBinary)
+    """Kept in the row, which a look-up reads: STORAGE MAIN and toast_tuple_target 4500, by migration 0019."""
     timbre: Mapped[bytes | None] = mapped_column(LargeBinary)
     """How it sounds: sixteen bytes a frame, two frames a second (`media.timbre`); null where that was not taken."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -57,32 +57,39 @@ def _overlap(candidate: Items, target: Items, offset: int) -> tuple[Items, Items
     if end <= start:
         return candidate[:0], target[:0]
     ours, theirs = candidate[start:end], target[start + offset : end + offset]
-    heard = (ours != SILENCE) | (theirs != SILENCE)
-    return ours[heard], theirs[heard]
+    silent = ours == SILENCE
+    if np.count_nonzero(silent):
+        heard = ~(silent & (theirs == SILENCE))
+        return ours[heard], theirs[heard]
+    return ours, theirs
 
 
-def _distinct_share(items: Items) -> float:
-    heard = np.sort(items[items != SILENCE])
-    if not heard.size:
-        return 0.0
-    return (1 + int(np.count_nonzero(heard[1:] != heard[:-1]))) / items.size
+def _distinct(items: Items) -> int:
+    """How many different items, silence left out."""
+    ordered = items.copy()
+    ordered.sort()
+    heard = ordered != SILENCE
+    heard[1:] &= ordered[1:] != ordered[:-1]
+    return int(np.count_nonzero(heard))
 
 
 def align_at(candidate: Items, target: Items, offset: int) -> Alignment | None:
     """How the recordings agree at one offset (in items); None where less than 10 s lie on each other."""
     ours, theirs = _overlap(candidate, target, offset)
-    if ours.size < _MIN_ITEMS:
+    size = ours.size
+    if size < _MIN_ITEMS:
         return None
-    wrong = np.bitwise_count(ours ^ theirs)
-    starts = np.arange(0, ours.size - _WINDOW // 2, _WINDOW)
-    widths = np.diff(np.append(starts, ours.size))
-    profile = np.add.reduceat(wrong.astype(np.float64), starts) / (32 * widths)
+    # Of each window, whole numbers below 2^53: exact as floats.
+    starts = np.arange(0, size - _WINDOW // 2, _WINDOW)
+    wrong = np.add.reduceat(np.bitwise_count(ours ^ theirs), starts, dtype=np.float64)
+    profile = wrong / (32 * _WINDOW)
+    profile[-1] = wrong[-1] / (32 * (size - int(starts[-1])))
     return Alignment(
         offset_s=round(offset * ITEM_SECONDS, 3),
-        overlap_s=round(ours.size * ITEM_SECONDS, 3),
-        bit_error_rate=round(float(wrong.mean()) / 32, 4),
-        distinct_share=round(min(_distinct_share(ours), _distinct_share(theirs)), 4),
-        profile=tuple(np.round(profile, 3).tolist()),
+        overlap_s=round(size * ITEM_SECONDS, 3),
+        bit_error_rate=round(sum(wrong.tolist()) / size / 32, 4),
+        distinct_share=round(min(_distinct(ours), _distinct(theirs)) / size, 4),
+        profile=tuple(profile.round(3).tolist()),
     )
 
 
@@ -96,11 +103,11 @@ def align_alike(candidate: Items, target: Items) -> Aligned | None:
     not lie on each other at the offset that most of those vote for."""
     if min(candidate.size, target.size) < _MIN_ITEMS:
         return None
-    order = np.argsort(candidate)
+    order = candidate.argsort()
     ours = candidate[order]
-    places = np.searchsorted(ours, target)
-    places[places == ours.size] = 0
-    shared = np.flatnonzero((ours[places] == target) & (target != SILENCE))
+    # Beyond the last is the last, which is another item then.
+    places = ours[:-1].searchsorted(target)
+    (shared,) = ((ours[places] == target) & (target != SILENCE)).nonzero()
     if not shared.size:
         return None
     votes = np.bincount(shared - order[places[shared]] + candidate.size, minlength=candidate.size + target.size + 1)

@@ -32,8 +32,10 @@ class _Chunk:
 
 def ranges(starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The numbers ``start … start + size - 1`` of each pair, one after another."""
-    before = np.cumsum(sizes) - sizes
-    return np.arange(int(sizes.sum())) - np.repeat(before - starts, sizes)
+    ends = sizes.cumsum()
+    shifts: npt.NDArray[np.int64] = (starts + sizes - ends).repeat(sizes)
+    shifts += np.arange(shifts.size)
+    return shifts
 
 
 @dataclass(frozen=True, slots=True)

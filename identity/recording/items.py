@@ -17,7 +17,7 @@ def fingerprint_bytes(items: Items) -> bytes:
 
 
 def items_from_bytes(data: bytes) -> Items:
-    """Inverse of `fingerprint_bytes`. Raises ValueError where the length is no multiple of 4."""
+    """Inverse of `fingerprint_bytes`, read-only. Raises ValueError where the length is no multiple of 4."""
     if len(data) % 4:
         raise ValueError(f"a fingerprint has 4 bytes an item; {len(data)} bytes are no whole number of items")
-    return np.frombuffer(data, dtype="<u4").astype(np.uint32)
+    return np.frombuffer(data, dtype="<u4").astype(np.uint32, copy=False)

@@ -30,6 +30,8 @@ ROW_POSTINGS = 400
 MAX_BUCKET_BITS = 26
 
 _LOW = np.uint64(0xFFFFFFFF)
+_NARROW: np.dtype[np.unsignedinteger] = np.dtype("<u4")
+_WIDE: np.dtype[np.unsignedinteger] = np.dtype("<u8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Layout:
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
         """Of a written posting: 4 bytes, or 8 where few recordings lie far apart."""
-        return np.dtype("<u4" if self.rest_bits + self.offset_bits <= 32 else "<u8")
+        return _NARROW if self.rest_bits + self.offset_bits <= 32 else _WIDE
 
     def buckets(self, terms: Terms) -> npt.NDArray[np.int32]:
         """The buckets of terms."""
@@ -104,10 +106,11 @@ class Layout:
 
     def chosen(self, terms: Terms, keys: npt.NDArray[Any], sizes: npt.NDArray[np.int64]) -> Ids:
         """`matching` with integers; ``sizes``: how many of them each term has."""
-        wanted = np.repeat(self._rests(terms).astype(self.dtype), sizes)
-        found = keys[(keys >> self.dtype.type(self.offset_bits)) == wanted]
-        mask = self.dtype.type((1 << self.offset_bits) - 1)
-        ids: Ids = (found & mask).astype(np.int64) + self.first_id
+        # A wanted posting with its offset left out differs in nothing but the offset.
+        lowest = self._rests(terms) << np.uint64(self.offset_bits)
+        apart = keys ^ lowest.astype(self.dtype).repeat(sizes)
+        ids: Ids = apart[apart < self.dtype.type(1 << self.offset_bits)].astype(np.int64)
+        ids += self.first_id
         return ids
 
 

@@ -40,13 +40,12 @@ class Source(Generic[T]):
         # PostgreSQL's text form is made faster than the driver's binary one, and has one type, whatever is in it.
         return {**self.parameters, "wanted": f"{{{','.join(map(str, ids))}}}", "most": str(most)}
 
-    def made(self, rows: Iterable[Sequence[Any]], ids: Sequence[int]) -> list[T]:
+    def made(self, rows: list[Sequence[Any]], ids: Sequence[int]) -> list[T]:
         """Targets from rows of `beside`, in the order of ``ids``."""
-        place = {each: number for number, each in enumerate(ids)}
-        return [
-            self.make(found, items, *others)
-            for _, found, _, items, *others in sorted(rows, key=lambda row: place[row[1]])
-        ]
+        if len(rows) > 1:
+            place = {each: number for number, each in enumerate(ids)}
+            rows = sorted(rows, key=lambda row: place[row[1]])
+        return [self.make(row[1], row[3], *row[4:]) for row in rows]
 
     def read(self, connection: psycopg.Connection[Any], ids: Sequence[int], most: int) -> list[T]:
         """The first so many of these fingerprints that are targets, in this order."""

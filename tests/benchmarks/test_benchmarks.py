@@ -74,6 +74,13 @@ def test_the_kept_results_have_the_form() -> None:
     assert "/" + "work/" not in json.dumps(rows)
 
 
+def test_a_cost_is_met_where_the_reference_costs_so_many_times_more() -> None:
+    def figure(reference: float) -> _figures.Figure:
+        return _figures.cheaper("lookup", "ms", 0.7, reference, reference_name="GIN", goal=10.0, detail="")
+
+    assert (figure(7.07).ratio, figure(7.07).met, figure(6.9).met) == (10.1, True, False)
+
+
 def test_one_figure_is_measured_and_the_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = tmp_path / "results.json"
     other = _figures.at_most("peak_memory", "MiB", 10, 20, detail="kept")

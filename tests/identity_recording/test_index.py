@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from catalog.database import Database
@@ -409,3 +410,39 @@ def test_workers_write_and_search_while_others_merge(database: Database, databas
     assert problems == []
     assert_all_found(database, ids | known)
     assert_good(database)
+
+
+# -- what a look-up reads -------------------------------------------------------------------------------
+
+
+def test_items_lie_in_their_row_and_timbre_does_not(database: Database) -> None:
+    """Two minutes of each, which do not compress."""
+    noise = np.random.default_rng(1)
+    with database.transaction() as session:
+        place = store(session, noise.integers(0, 2**32, 970, dtype=np.uint32))
+        session.execute(
+            update(AudioFingerprint).where(AudioFingerprint.id == place).values(timbre=noise.bytes(240 * 16))
+        )
+        away = session.execute(
+            text(
+                "SELECT pg_column_toast_chunk_id(items) IS NOT NULL, pg_column_toast_chunk_id(timbre) IS NOT NULL"
+                " FROM audio_fingerprints WHERE id = :place"
+            ),
+            {"place": place},
+        ).one()
+    assert tuple(away) == (False, True)
+
+
+def test_a_connection_is_asked_again_after_an_error_and_after_it_was_lost(database: Database) -> None:
+    ids = fill(database, range(3))
+    with Session(database.engine) as session:
+        SegmentIndex().search(session, sound(0))
+        with pytest.raises(DBAPIError):
+            session.execute(text("SELECT 1 / 0"))
+    assert_all_found(database, ids)
+    with Session(database.engine) as session:
+        SegmentIndex().search(session, sound(0))
+        session.connection().invalidate()
+        session.rollback()
+        assert SegmentIndex().search(session, sound(1), 1)[0][0] == ids[1]
+    assert_all_found(database, ids)

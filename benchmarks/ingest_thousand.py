@@ -61,7 +61,7 @@ def figures(stack: _stack.Stack, files: Sequence[Path], rounds: int = ROUNDS) ->
 
 def real_figures(stack: _stack.Stack, files: Sequence[Path], rounds: int = ROUNDS) -> list[Figure]:
     """The figure of real music from a running stack."""
-    return [_figure(FIGURES[1], stack, files, rounds, "Debian's music: ogg, opus, mp3", None, SETTLED)]
+    return [_figure(FIGURES[1], stack, files, rounds, "Debian's music: ogg, opus", None, SETTLED)]
 
 
 def _figure(

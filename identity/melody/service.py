@@ -20,6 +20,7 @@ from catalog.models import AudioMelody, Candidate, Observation, Song, Version
 from identity.evidence import Part, Proposal, Question, Verdict
 from identity.melody import embed, qmax
 from identity.melody.thresholds import (
+    ALIKE_LIKENESS,
     ALTERED_LIKENESS,
     COMPARED,
     COMPARED_LIKENESS,
@@ -119,7 +120,7 @@ class Found:
 
     ``likeness``: of the nearest recording, whether or not it is among them (cosine); None: ours has no melody.
     ``near``: recordings that are as like ours as a damaged copy of them would be, nearest first.
-    ``compared``: all that are anything like it, nearest first.
+    ``compared``: all that are like enough for their timbre to be asked, nearest first.
     """
 
     matches: Sequence[Match] = ()
@@ -152,7 +153,7 @@ def find(session: Session, views: Frames, *, exclude: uuid.UUID | None = None) -
     theirs = {melody.candidate_id: views_of(melody) for melody in rows}
     pairs = [(near, theirs[near.candidate_id]) for near in shortlist if near.candidate_id in theirs]
     alike = tuple(near.candidate_id for near in near_ones[:COMPARED] if near.likeness >= ALTERED_LIKENESS)
-    anything = tuple(near.candidate_id for near in near_ones if near.likeness >= COMPARED_LIKENESS)
+    anything = tuple(near.candidate_id for near in near_ones if near.likeness >= ALIKE_LIKENESS)
     return Found(compare(views, pairs), likeness, alike, anything)
 
 

@@ -211,3 +211,18 @@ def test_what_is_played_along_is_no_copy(database: Database, hear: Callable[[str
 
 def test_a_stranger_is_not_proposed(database: Database, hear: Callable[[str], AudioFeatures]) -> None:
     assert proposed(database, hear("original"), hear("stranger")) == []
+
+
+def test_each_of_many_lengths_is_compared_as_if_alone() -> None:
+    dice = np.random.default_rng(9)
+    steps = dice.normal(0, 12, (32, 260, BANDS))
+    pieces = np.clip(110 + np.cumsum(steps, axis=1) % 90, 0, 255).astype(np.uint8)
+    ours = pieces[0, 20:230]
+    others = [piece[: int(length)] for piece, length in zip(pieces, dice.integers(30, 261, 32), strict=True)]
+    others[0] = pieces[0, 120:]
+    others[30] = pieces[0, :90]
+    together = sounding_alike(ours, others)
+    assert together == pytest.approx([sounding_alike(ours, [other])[0] for other in others], abs=0.002)
+    assert min(together[0], together[30]) > 0.9, "before it and after it"
+    assert max(each for place, each in enumerate(together) if place not in (0, 30)) < ALIKE_TIMBRE
+    assert {each for each, other in zip(together, others, strict=True) if len(other) < 40} == {0}

@@ -34,7 +34,8 @@ def bit_error_rate(one: np.ndarray, other: np.ndarray) -> float:
 
 def error_of(path: Path, **limits: float) -> str:
     with pytest.raises(AudioError) as caught:
-        analyse(path, **limits)  # type: ignore[arg-type]
+        heard = analyse(path, **limits)  # type: ignore[arg-type]
+        pytest.fail(f"{path.name} of {path.stat().st_size} bytes was heard: {heard.info}")
     return caught.value.code
 
 

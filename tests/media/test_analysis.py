@@ -33,10 +33,11 @@ def bit_error_rate(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def error_of(path: Path, **limits: float) -> str:
-    with pytest.raises(AudioError) as caught:
+    try:
         heard = analyse(path, **limits)  # type: ignore[arg-type]
-        pytest.fail(f"{path.name} of {path.stat().st_size} bytes was heard: {heard.info}")
-    return caught.value.code
+    except AudioError as error:
+        return error.code
+    pytest.fail(f"{path.name} of {path.stat().st_size} bytes was heard: {heard.info}")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ _WORTH_MEASURING = 0.4
 """Of a likeness by cross-correlation: what is below is a stranger."""
 
 _TOGETHER = 13
-"""Others that are transformed at once; of 8 to 50 the quickest, as their spectra, sums and shapes stay in the cache."""
+"""Others that are transformed at once: of 25 and more the spectra, sums and shapes leave the cache; 8 is as quick."""
 
 _WORST = 2
 """So many bands may carry nothing (a telephone), before a poor band counts."""

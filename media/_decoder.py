@@ -265,8 +265,9 @@ def main() -> None:
     gc.freeze()
     gc.disable()
 
+    # FFmpeg's own log. PyAV's holds back what is said twice in a row and tells it with another file's complaints.
     av.logging.restore_default_callback()
-    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_libav_level(av.logging.WARNING)
     while True:
         data, files, _, _ = socket.recv_fds(channel, 1 << 16, 1)
         if not data or not files:

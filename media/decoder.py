@@ -215,7 +215,7 @@ def decode(audio: IO[bytes], chain: list[tuple[str, str]], *, samples: int, time
     """
     request = {"task": "decode", "chain": chain, "samples": samples}
     told, pcm = DECODERS.ask(request, audio, timeout_s=timeout_s, most=2 * samples)
-    return Decoded(pcm, read_probe(told), f"{told['log']}\n{told['error']}")
+    return Decoded(pcm, read_probe(told), f"{told['error']}\n{told['log']}")
 
 
 def count(audio: IO[bytes], max_seconds: float, *, timeout_s: float) -> float:

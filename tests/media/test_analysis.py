@@ -161,6 +161,18 @@ def test_half_a_file_is_truncated(tune: Path, tmp_path: Path, suffix: str) -> No
     assert error_of(half) == "truncated"
 
 
+def test_what_is_said_of_one_file_is_not_held_against_the_next(tune: Path, tmp_path: Path) -> None:
+    """The libraries' log tells what a header's duration is worth: one decoder hears all of these in turn."""
+    guessed = tmp_path / "guessed.aac"
+    ffmpeg("-i", tune, "-c:a", "aac", "-f", "adts", guessed)
+    half = tmp_path / "half.flac"
+    whole = encode(tune, tmp_path / "whole.flac")
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    for _ in range(3):
+        assert analyse(guessed).info.duration_s == pytest.approx(SECONDS, abs=0.2)
+        assert error_of(half) == "truncated"
+
+
 def test_half_an_mp4_without_its_index(tune: Path, tmp_path: Path) -> None:
     whole = encode(tune, tmp_path / "whole.m4a")
     half = tmp_path / "half.m4a"

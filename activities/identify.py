@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from temporalio import activity
 from activities import messages as m
 from activities.fetching import Fetched, Sound, fetch, listen
 from activities.heartbeats import with_heartbeats
-from activities.listening import like_melodies, listen_closer
+from activities.listening import beside_others
 from activities.resources import Resources
 from adapters.contract import AudioPolicy, Page, PageRequest, RecordingItem, SourceQuery, get_adapter, recognise
 from catalog.models import Candidate, Song, Version, VersionCredit
@@ -184,10 +185,10 @@ async def _answers(resources: Resources, things: list[Thing]) -> list[Answer]:
     for thing in things:
         thing.candidate_id = await asyncio.to_thread(_candidate, resources, thing)
         if thing.features is not None:
+            beside = partial(beside_others, resources.database, thing.features, exclude=thing.candidate_id)
             async with resources.analysis:
-                melodies = await like_melodies(resources, thing.features, exclude=thing.candidate_id)
+                melodies, thing.closer = await asyncio.to_thread(beside)
             thing.melodies = melodies.matches
-            thing.closer = await listen_closer(resources, thing.features, melodies, exclude=thing.candidate_id)
     return await asyncio.to_thread(_compare, resources, things)
 
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from activities import messages as m
 from activities.enrichment import enrich
 from activities.fetching import NEAR, Sound, fetch, listen
 from activities.heartbeats import with_heartbeats
-from activities.listening import like_melodies, listen_closer
+from activities.listening import beside_others
 from activities.politeness import budget_limits
 from activities.resources import Resources
 from catalog.campaigns.holds import HELD
@@ -165,13 +166,13 @@ class IngestActivities:
             async with self._resources.analysis:
                 features = await asyncio.to_thread(listen, fetched, self._resources.max_audio_seconds)
                 # Here, on a core of the media queue, and not in the settlement, which holds the identity lock.
-                melodies = await like_melodies(self._resources, features, exclude=candidate_id)
+                beside = partial(beside_others, self._resources.database, features, exclude=candidate_id)
+                melodies, closer = await asyncio.to_thread(beside)
             sha256 = await asyncio.to_thread(_sha256, path)
             key = None
             if audio.policy == "store":
                 key = f"audio/{sha256[:2]}/{sha256}"
                 await asyncio.to_thread(self._store, key, path, features)
-            closer = await listen_closer(self._resources, features, melodies, exclude=candidate_id)
             features = replace(features, pcm=b"")
             await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key, melodies.matches, closer)
         # Outside: the download is not held while a service is waited for.

@@ -1,12 +1,17 @@
-"""Listens again to a recording that resembles nothing as it is: perhaps somebody changed its speed, or damaged it."""
+"""Listens again to a recording that resembles nothing as it is: perhaps somebody changed its speed, or damaged it.
+
+Whoever calls holds a core (`Resources.analysis`) from the decoding on: who let go of it in between would wait for all
+that came after, and all of a batch would end at the same time, with nobody left to decode while they are settled.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Sequence
 
-from activities.resources import Resources
+from sqlalchemy.orm import Session
+
+from catalog.database import Database
 from identity.melody import service as melody
 from identity.melody.thresholds import COMPARED
 from identity.recording.closer import Closer, OtherSpeed
@@ -16,17 +21,22 @@ from media import speeds
 from media.types import AudioFeatures, Frames
 
 
-async def like_melodies(
-    resources: Resources, features: AudioFeatures, *, exclude: uuid.UUID | None = None
-) -> melody.Found:
-    """Recordings that follow the same melody. The caller holds a core (`Resources.analysis`)."""
-    if features.chroma is None:
-        return melody.Found()
-    return await asyncio.to_thread(_like_melodies, resources, features, exclude)
+def beside_others(
+    database: Database, features: AudioFeatures, *, exclude: uuid.UUID | None = None
+) -> tuple[melody.Found, Closer]:
+    """`like_melodies` and `listen_closer`."""
+    with database.transaction() as session:
+        melodies = like_melodies(session, features, exclude=exclude)
+        return melodies, listen_closer(session, features, melodies, exclude=exclude)
 
 
-async def listen_closer(
-    resources: Resources, features: AudioFeatures, melodies: melody.Found, *, exclude: uuid.UUID | None = None
+def like_melodies(session: Session, features: AudioFeatures, *, exclude: uuid.UUID | None = None) -> melody.Found:
+    """Recordings that follow the same melody."""
+    return melody.Found() if features.chroma is None else melody.find(session, features.chroma.views, exclude=exclude)
+
+
+def listen_closer(
+    session: Session, features: AudioFeatures, melodies: melody.Found, *, exclude: uuid.UUID | None = None
 ) -> Closer:
     """What is found while its sound is still here: the speed at which it resembles a published recording, and
     recordings that it may be a damaged copy of; neither where it is known as it is, or no melody is near.
@@ -39,53 +49,37 @@ async def listen_closer(
     timbre = features.chroma.timbre if features.chroma is not None else None
     try:
         # Copies as they are, which are most, are told by the fingerprint for less than by timbre.
-        if melodies.may_be_altered and not await asyncio.to_thread(_missed, resources, exclude, features):
+        if melodies.may_be_altered and not is_missed(session, features.fingerprint, exclude_candidate=exclude):
             return Closer(timbre)
-        async with resources.analysis:
-            alike, decided = await asyncio.to_thread(_alike, resources, timbre, melodies)
+        alike, decided = _alike(session, timbre, melodies)
         near = (*alike, *(() if decided else (each for each in melodies.near if each not in alike)))
         if not alike and (decided or not melodies.may_be_altered):
             return Closer(timbre)
-        if not melodies.may_be_altered and not await asyncio.to_thread(_missed, resources, exclude, features):
+        if not melodies.may_be_altered and not is_missed(session, features.fingerprint, exclude_candidate=exclude):
             return Closer(timbre)
-        async with resources.analysis:
-            return Closer(timbre, await asyncio.to_thread(_find, resources, exclude, features, alike), near)
+        return Closer(timbre, _find(session, exclude, features, alike), near)
     except StaleIndexError:
         # Identity will wait for the index; the download should not be done again for it.
         return Closer(timbre)
 
 
-def _alike(resources: Resources, timbre: Frames | None, melodies: melody.Found) -> tuple[list[uuid.UUID], bool]:
+def _alike(session: Session, timbre: Frames | None, melodies: melody.Found) -> tuple[list[uuid.UUID], bool]:
     """Whose timbre agrees; and whether that leaves nothing to be asked: the nearest by melody were all compared, and
     they are not so many that others as near were left out."""
     if timbre is None or not melodies.compared:
         return [], melodies.likeness is not None
-    with resources.database.transaction() as session:
-        alike, known = alike_by_timbre(session, timbre, melodies.compared)
+    alike, known = alike_by_timbre(session, timbre, melodies.compared)
     return alike, len(melodies.near) < COMPARED and known.issuperset(melodies.near)
 
 
-def _like_melodies(resources: Resources, features: AudioFeatures, exclude: uuid.UUID | None) -> melody.Found:
-    assert features.chroma is not None
-    with resources.database.transaction() as session:
-        return melody.find(session, features.chroma.views, exclude=exclude)
-
-
-def _missed(resources: Resources, exclude: uuid.UUID | None, features: AudioFeatures) -> bool:
-    with resources.database.transaction() as session:
-        return is_missed(session, features.fingerprint, exclude_candidate=exclude)
-
-
 def _find(
-    resources: Resources, exclude: uuid.UUID | None, features: AudioFeatures, alike: Sequence[uuid.UUID]
+    session: Session, exclude: uuid.UUID | None, features: AudioFeatures, alike: Sequence[uuid.UUID]
 ) -> OtherSpeed | None:
-    tried = [_other(each) for each in speeds.undone(features.pcm)]
-
     def again(speed: float, shift: float) -> OtherSpeed:
         return _other(speeds.undone_at(features.pcm, speed, shift))
 
-    with resources.database.transaction() as session:
-        return other_speed(session, tried, again, near=alike, exclude_candidate=exclude)
+    tried = [_other(each) for each in speeds.undone(features.pcm)]
+    return other_speed(session, tried, again, near=alike, exclude_candidate=exclude)
 
 
 def _other(undone: speeds.Undone) -> OtherSpeed:

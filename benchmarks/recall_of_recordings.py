@@ -17,7 +17,6 @@ How often different recordings are taken for one is measured by `benchmarks.fals
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
 import tempfile
@@ -27,12 +26,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.orm import Session
 
-from activities.listening import like_melodies, listen_closer
-from activities.resources import Resources
+from activities.listening import beside_others
 from benchmarks import _debian_music, _distortions, _stack
 from benchmarks._distortions import COPIES, DAMAGED, DISTORTIONS, SPEEDS, TEMPI
 from benchmarks._figures import Figure, at_least
@@ -91,11 +88,10 @@ def _store(session: Session, name: str, heard: _debian_music.Features) -> uuid.U
     return version.id
 
 
-async def _answer(resources: Resources, features: AudioFeatures) -> tuple[set[uuid.UUID | None], set[uuid.UUID | None]]:
+def _answer(database: Database, features: AudioFeatures) -> tuple[set[uuid.UUID | None], set[uuid.UUID | None]]:
     """Versions that are (the same, the same or for review), as ingest would propose; nothing is kept."""
-    melodies = await like_melodies(resources, features)
-    closer = await listen_closer(resources, features, melodies)
-    with resources.database.transaction() as session:
+    _, closer = beside_others(database, features)
+    with database.transaction() as session:
         proposals = propose(session, features.fingerprint, features.info.duration_s, closer=closer)
     same = {proposal.version_id for proposal in proposals if proposal.verdict is Verdict.SAME}
     return same, same | {proposal.version_id for proposal in proposals if proposal.verdict is Verdict.REVIEW}
@@ -107,19 +103,17 @@ def _ways() -> list[_distortions.Distortion]:
 
 def _ask(database_url: str, besides: Path, path: Path, right: uuid.UUID) -> list[Asked]:
     """Distorts a track in every way and asks for each copy."""
-    nothing: Any = None
     database = Database(database_url)
     asked = []
     try:
         with tempfile.TemporaryDirectory() as folder:
             wav = Path(folder, "track.wav")
             _distortions.decode(path, wav)
-            resources = Resources(database=database, objects=nothing, budget=nothing, temporary=Path(folder))
             for distortion in _ways():
                 target = Path(folder, f"copy.{distortion.suffix}")
                 _distortions.distort(wav, distortion, target, besides)
                 try:
-                    same, near = asyncio.run(_answer(resources, analyse(target)))
+                    same, near = _answer(database, analyse(target))
                 except AudioError:
                     same, near = set(), set()
                 target.unlink()

@@ -112,7 +112,7 @@ def plots(likeness: Floats, sizes: Sequence[tuple[int, int]]) -> Plot:
 
 def _at_places(values: Floats, places: npt.NDArray[np.intp]) -> Floats:
     """What would be at that place of each row, a place for each of the stack, if the rows were in order."""
-    # NumPy sorts many numbers at a time; to partition by more than one place it does not, and takes seven times as long.
+    # NumPy sorts many numbers at a time. By several places it partitions one by one, which takes seven times as long.
     return np.take_along_axis(np.sort(values, axis=2), places[:, None, None], axis=2)[:, :, 0]
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import uuid
 from collections.abc import Callable
-from typing import cast
 
 import imageio_ffmpeg
 import numpy as np
@@ -14,7 +12,6 @@ import pytest
 from sqlalchemy import select, update
 
 from activities.listening import listen_closer
-from activities.resources import Resources
 from catalog.database import Database
 from catalog.models import AudioFingerprint
 from identity.evidence import Proposal, Verdict
@@ -60,21 +57,12 @@ def proposed(database: Database, original: AudioFeatures, copy: AudioFeatures) -
     with database.transaction() as session:
         publish(session, "piece", original.fingerprint, original.info.duration_s)
         candidate_id, _ = store(session, "copy", copy.fingerprint, copy.info.duration_s, None)
-    resources = cast(Resources, FakeResources(database))
-    found = asyncio.run(listen_closer(resources, copy, Found(), exclude=candidate_id))
     with database.transaction() as session:
+        found = listen_closer(session, copy, Found(), exclude=candidate_id)
         record(session, candidate_id, found)
     with database.transaction() as session:
         proposals = propose(session, copy.fingerprint, copy.info.duration_s, exclude_candidate=candidate_id)
     return proposals, found.speed is not None
-
-
-class FakeResources:
-    """What listening needs of the worker's resources."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.analysis = asyncio.Semaphore(1)
 
 
 @pytest.mark.skipif(not library_present(), reason="libchromaprint is not installed")
@@ -105,10 +93,10 @@ def test_little_likeness_of_melody_is_enough_where_the_timbre_agrees(
         assert original.chroma is not None
         row = session.scalars(select(AudioFingerprint).where(AudioFingerprint.candidate_id == known)).one()
         row.timbre = original.chroma.timbre.tobytes()
-    resources = cast(Resources, FakeResources(database))
 
     def listened(likeness: float, **near: tuple[uuid.UUID, ...]) -> Closer:
-        return asyncio.run(listen_closer(resources, copy, Found((), likeness, **near)))
+        with database.transaction() as session:
+            return listen_closer(session, copy, Found((), likeness, **near))
 
     found = listened(0.45, compared=(known,))
     assert found.speed is not None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 import pytest
 
-from activities.listening import like_melodies, listen_closer
-from activities.resources import Resources
+from activities.listening import beside_others
 from catalog.database import Database
 from catalog.models import AudioFingerprint
 from identity.evidence import Alignment, Proposal, Verdict
@@ -24,7 +21,6 @@ from media.analysis import analyse
 from media.timbre import BANDS
 from media.types import FRAME_SECONDS, AudioFeatures
 from tests.identity_recording.test_service import new_version, store
-from tests.identity_recording.test_speeds import FakeResources
 from tests.media.synth import RATE, ffmpeg, render, write_wav
 
 DAMAGES = {
@@ -153,13 +149,7 @@ def proposed(database: Database, original: AudioFeatures, copy: AudioFeatures) -
         assert original.chroma is not None
         melody.record(session, candidate_id, original.chroma, ())
         asking, _ = _stored(session, "copy", copy, published=False)
-    resources = cast(Resources, FakeResources(database))
-
-    async def listen() -> closer_look.Closer:
-        melodies = await like_melodies(resources, copy, exclude=asking)
-        return await listen_closer(resources, copy, melodies, exclude=asking)
-
-    closer = asyncio.run(listen())
+    _, closer = beside_others(database, copy, exclude=asking)
     with database.transaction() as session:
         closer_look.record(session, asking, closer)
     with database.transaction() as session:

@@ -111,7 +111,7 @@ def _peaks(samples: npt.NDArray[np.int16]) -> tuple[npt.NDArray[np.intp], Floats
     if samples.size < WINDOW:
         return np.zeros(0, np.intp), *np.zeros((2, 0), np.float32), np.zeros((0, BANDS), np.float32)
     window = (WINDOW * np.hanning(WINDOW)).astype(np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::_HOP]
+    windows = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float32), WINDOW)[::_HOP]
     bins = np.arange(_FIRST, _LAST)
     bands = band_matrix(WINDOW)
     # Half an octave around each bin, and eight bins at least.
@@ -120,16 +120,16 @@ def _peaks(samples: npt.NDArray[np.int16]) -> tuple[npt.NDArray[np.intp], Floats
     widths = (above - below).astype(np.float32)
     times, pitches, weights, levels = [], [], [], []
     for start in range(0, len(windows), _BLOCK):
-        block = windows[start : start + _BLOCK].astype(np.float32) * window
+        block = windows[start : start + _BLOCK] * window
         # "forward" (the window makes up for its scale): else numpy transforms in double precision, five times slower.
         heard = np.abs(np.fft.rfft(block, axis=1, norm="forward"))
         levels.append(heard[:, : len(bands)] @ bands)
         magnitude = heard[:, : above[-1] + 2] + np.float32(1e-6)
         part = magnitude[:, _FIRST:_LAST]
-        left, right = magnitude[:, _FIRST - 1 : _LAST - 1], magnitude[:, _FIRST + 1 : _LAST + 1]
+        rises = magnitude[:, _FIRST : _LAST + 1] > magnitude[:, _FIRST - 1 : _LAST]
         loud = part > np.maximum(np.float32(_QUIET) * part.max(axis=1, keepdims=True), np.float32(50.0))
         # One index instead of two, into rows that lie behind each other: half the time.
-        when, where = np.divmod(np.flatnonzero((part > left) & (part >= right) & loud), part.shape[1])
+        when, where = np.divmod(np.flatnonzero((rises[:, :-1] > rises[:, 1:]) & loud), part.shape[1])
         row = when * magnitude.shape[1]
         flat, totals = magnitude.ravel(), np.cumsum(magnitude, axis=1).ravel()
         around = (totals.take(row + above[where]) - totals.take(row + below[where])) / widths.take(where)

@@ -174,7 +174,7 @@ class IngestActivities:
                 key = f"audio/{sha256[:2]}/{sha256}"
                 await asyncio.to_thread(self._store, key, path, features)
             features = replace(features, pcm=b"")
-            await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key, melodies.matches, closer)
+            await asyncio.to_thread(self._record_audio, candidate_id, features, sha256, key, melodies, closer)
         # Outside: the download is not held while a service is waited for.
         await enrich(self._resources, candidate_id, features)
 
@@ -205,7 +205,7 @@ class IngestActivities:
         features: AudioFeatures,
         sha256: str,
         key: str | None,
-        melodies: Sequence[melody.Match],
+        melodies: melody.Found,
         closer: Closer,
     ) -> None:
         with self._database.transaction() as session:

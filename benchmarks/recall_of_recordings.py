@@ -84,7 +84,7 @@ def _store(session: Session, name: str, heard: _debian_music.Features) -> uuid.U
     session.add(row)
     session.flush()
     SegmentIndex().add(session, row.id, heard.items)
-    melody.record(session, candidate.id, Chroma(heard.frames[:, :12], heard.frames[:, 12:], 0.0), ())
+    melody.record(session, candidate.id, Chroma(heard.frames[:, :12], heard.frames[:, 12:], 0.0))
     return version.id
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,15 +43,22 @@ _UNSETTLED = ("fingerprinted", "matched", "in_review")
 # The probes are read once: a cast beside the operator was done anew for each row, which took fifty times as long.
 _NEAREST = text(
     """
-    SELECT found.candidate_id, tried.number, found.distance
-    FROM unnest(CAST(CAST(:probes AS text[]) AS halfvec(384)[])) WITH ORDINALITY AS tried(probe, number)
-    CROSS JOIN LATERAL (
-        SELECT candidate_id, embedding <=> tried.probe AS distance
-        FROM audio_melodies
-        WHERE embedding_version = :version
-        ORDER BY embedding <=> tried.probe
-        LIMIT :most
-    ) AS found
+    SELECT candidate_id, number, distance
+    FROM (
+        SELECT DISTINCT ON (found.candidate_id) found.candidate_id, tried.number, found.distance
+        FROM unnest(CAST(CAST(:probes AS text[]) AS halfvec(384)[])) WITH ORDINALITY AS tried(probe, number)
+        CROSS JOIN LATERAL (
+            SELECT candidate_id, embedding <=> tried.probe AS distance
+            FROM audio_melodies
+            WHERE embedding_version = :version
+            ORDER BY embedding <=> tried.probe
+            LIMIT :most
+        ) AS found
+        ORDER BY found.candidate_id, found.distance
+    ) AS best
+    WHERE candidate_id IS DISTINCT FROM CAST(:exclude AS uuid)
+    ORDER BY distance, candidate_id
+    LIMIT :most
     """
 )
 
@@ -96,22 +103,23 @@ def has_melody(views: Frames) -> bool:
 
 def nearest(session: Session, views: Frames, *, exclude: uuid.UUID | None = None, most: int = SHORTLIST) -> list[Near]:
     """The shortlist: recordings nearest to any of the query's tempi, nearest first."""
+    return _nearest_to(session, embed.probes(views), exclude, most)
+
+
+def _nearest_to(session: Session, probes: embed.Vectors, exclude: uuid.UUID | None, most: int) -> list[Near]:
     # The index gives no more than it looks at, and 40 by default.
     session.execute(text(f"SET LOCAL hnsw.ef_search = {max(100, 2 * most)}"))
     rows = session.execute(
         _NEAREST,
         {
-            "probes": [_vector_text(probe) for probe in embed.probes(views)],
+            "probes": [_vector_text(probe) for probe in probes],
             "version": embed.EMBEDDING_VERSION,
             "most": most + 1,
+            "exclude": exclude,
         },
     )
-    best: dict[uuid.UUID, Near] = {}
-    for candidate_id, number, distance in rows:
-        likeness = 1 - float(distance)
-        if candidate_id != exclude and (candidate_id not in best or likeness > best[candidate_id].likeness):
-            best[candidate_id] = Near(candidate_id, embed.PROBES[number - 1], likeness)
-    return sorted(best.values(), key=lambda near: (-near.likeness, str(near.candidate_id)))[:most]
+    found = [Near(row.candidate_id, embed.PROBES[row.number - 1], 1 - float(row.distance)) for row in rows]
+    return found[:most]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +129,14 @@ class Found:
     ``likeness``: of the nearest recording, whether or not it is among them (cosine); None: ours has no melody.
     ``near``: recordings that are as like ours as a damaged copy of them would be, nearest first.
     ``compared``: all that are like enough for their timbre to be asked, nearest first.
+    ``embedding``: ours, which was needed for it.
     """
 
     matches: Sequence[Match] = ()
     likeness: float | None = None
     near: tuple[uuid.UUID, ...] = ()
     compared: tuple[uuid.UUID, ...] = ()
+    embedding: embed.Vectors | None = field(default=None, repr=False, compare=False)
 
     @property
     def may_be_altered(self) -> bool:
@@ -141,20 +151,21 @@ def find(session: Session, views: Frames, *, exclude: uuid.UUID | None = None) -
     """
     if not has_melody(views):
         return Found()
-    near_ones = nearest(session, views, exclude=exclude)
+    probes = embed.probes(views)
+    near_ones = _nearest_to(session, probes, exclude, SHORTLIST)
     shortlist = [near for near in near_ones if near.likeness >= COMPARED_LIKENESS][:COMPARED]
     likeness = near_ones[0].likeness if near_ones else 0.0
-    rows = session.scalars(
-        select(AudioMelody)
+    rows = session.execute(
+        select(AudioMelody.candidate_id, AudioMelody.frames, AudioMelody.leading)  # not the embedding: slow to read
         .join(Candidate, Candidate.id == AudioMelody.candidate_id)
         .where(AudioMelody.candidate_id.in_([near.candidate_id for near in shortlist]))
         .where(or_(Candidate.version_id.is_not(None), Candidate.state.in_(_UNSETTLED)))
     )
-    theirs = {melody.candidate_id: views_of(melody) for melody in rows}
+    theirs = {candidate_id: _views(frames, leading) for candidate_id, frames, leading in rows}
     pairs = [(near, theirs[near.candidate_id]) for near in shortlist if near.candidate_id in theirs]
     alike = tuple(near.candidate_id for near in near_ones[:COMPARED] if near.likeness >= ALTERED_LIKENESS)
     anything = tuple(near.candidate_id for near in near_ones if near.likeness >= ALIKE_LIKENESS)
-    return Found(compare(views, pairs), likeness, alike, anything)
+    return Found(compare(views, pairs), likeness, alike, anything, probes[embed.PROBES.index(1.0)])
 
 
 def compare(views: Frames, shortlist: Sequence[tuple[Near, Frames]]) -> list[Match]:
@@ -195,11 +206,11 @@ def semitones_above(rotation: int) -> int:
 
 
 def record(
-    session: Session, candidate_id: uuid.UUID, heard: Chroma, matches: Sequence[Match], *, first: bool = False
+    session: Session, candidate_id: uuid.UUID, heard: Chroma, found: Found | None = None, *, first: bool = False
 ) -> None:
     """Keeps the melody of a candidate and what was found to be like it, in place of what was known before.
 
-    ``first``: nothing was known before.
+    ``found``: by `find`; ``first``: nothing was known before.
     """
     if not first:
         session.execute(delete(AudioMelody).where(AudioMelody.candidate_id == candidate_id))
@@ -212,13 +223,13 @@ def record(
             frames=heard.frames.tobytes(),
             leading=heard.leading.tobytes(),
             tuning=heard.tuning,
-            embedding=embed.embed(heard.views),
+            embedding=embed.embed(heard.views) if found is None or found.embedding is None else found.embedding,
             embedding_version=embed.EMBEDDING_VERSION,
         )
     )
-    if matches:
-        found = [{**asdict(match), "candidate_id": str(match.candidate_id)} for match in matches]
-        session.add(Observation(candidate_id=candidate_id, kind=KIND, data={"matches": found}))
+    if found is not None and found.matches:
+        matches = [{**asdict(match), "candidate_id": str(match.candidate_id)} for match in found.matches]
+        session.add(Observation(candidate_id=candidate_id, kind=KIND, data={"matches": matches}))
 
 
 def propose(session: Session, candidate_id: uuid.UUID, proposals: Sequence[Proposal]) -> list[Proposal]:
@@ -316,10 +327,12 @@ def views_of(melody: AudioMelody) -> Frames:
 
     Of recordings heard before the leading voice was listened for, the whole band stands in its place.
     """
-    whole, leading = (
-        np.frombuffer(data, dtype=np.uint8).reshape(-1, 12) for data in (melody.frames, melody.leading or melody.frames)
-    )
-    return np.hstack([whole, leading])
+    return _views(melody.frames, melody.leading)
+
+
+def _views(frames: bytes, leading: bytes | None) -> Frames:
+    both = (np.frombuffer(data, dtype=np.uint8).reshape(-1, 12) for data in (frames, leading or frames))
+    return np.hstack(list(both))
 
 
 def refresh(session: Session, limit: int = 500) -> int:
@@ -337,4 +350,5 @@ def refresh(session: Session, limit: int = 500) -> int:
 
 
 def _vector_text(vector: embed.Vectors) -> str:
-    return "[" + ",".join(f"{value:.5f}" for value in vector) + "]"
+    """As pgvector reads it, ten thousand times as long: whole numbers are written faster, and cosines do not mind."""
+    return str(np.rint(vector * 10_000).astype(int).tolist())

@@ -300,7 +300,8 @@ def _matches(
     session: Session, index: RecordingIndex, items: Items, exclude: uuid.UUID | None
 ) -> tuple[list[_Member], list[_Match]]:
     """The best members, and those of them that the recording resembles as it is."""
-    session.flush()  # as the session does by itself before its own queries
+    if session.autoflush:  # as the session does by itself before its own queries
+        session.flush()
     compared = look_up(session, index, items, _published(exclude))
     return [member for member, _ in compared], [
         _Match(member, items, aligned) for member, aligned in compared if aligned and verdict_of(aligned.alignment)

@@ -169,7 +169,7 @@ def test_all_frames_are_compared_only_where_half_of_them_promise_it(pieces: list
 def _publish(session: Session, add: Add, key: str, melody: Chroma, **item: object) -> Candidate:
     # Fingerprints tell nothing here: performances of their own.
     candidate = add(session, key, items=performance(zlib.crc32(key.encode())), **item)
-    service.record(session, candidate.id, melody, service.find(session, melody.views, exclude=candidate.id).matches)
+    service.record(session, candidate.id, melody, service.find(session, melody.views, exclude=candidate.id))
     session.flush()
     settlement.settle(session, candidate.id)
     return candidate
@@ -225,7 +225,7 @@ def test_a_copy_is_no_further_proposal(catalog: Database, add: Add, pieces: list
         original = session.scalars(select(Candidate).where(Candidate.source_key == "3")).one()
         song_id = session.get_one(Version, original.version_id).song_id
         copy = add(session, "copy")
-        service.record(session, copy.id, pieces[3], service.find(session, pieces[3].views, exclude=copy.id).matches)
+        service.record(session, copy.id, pieces[3], service.find(session, pieces[3].views, exclude=copy.id))
         session.flush()
         same = Proposal(Question.RECORDING, 1.0, Verdict.SAME, "Same sound", version_id=original.version_id)
         assert service.propose(session, copy.id, [same]) == [same]
@@ -244,8 +244,7 @@ def test_a_copy_is_no_further_proposal(catalog: Database, add: Add, pieces: list
 def test_what_is_gone_is_not_proposed(catalog: Database, add: Add, cover: Chroma) -> None:
     with catalog.transaction() as session:
         candidate = add(session, "cover")
-        matches = service.find(session, cover.views, exclude=candidate.id).matches
-        service.record(session, candidate.id, cover, matches)
+        service.record(session, candidate.id, cover, service.find(session, cover.views, exclude=candidate.id))
         session.flush()
         assert service.propose(session, candidate.id, [])
         original = session.scalars(select(Candidate).where(Candidate.source_key == "0")).one()

@@ -147,7 +147,7 @@ def proposed(database: Database, original: AudioFeatures, copy: AudioFeatures) -
     with database.transaction() as session:
         candidate_id, _ = _stored(session, "piece", original, published=True)
         assert original.chroma is not None
-        melody.record(session, candidate_id, original.chroma, ())
+        melody.record(session, candidate_id, original.chroma)
         asking, _ = _stored(session, "copy", copy, published=False)
     _, closer = beside_others(database, copy, exclude=asking)
     with database.transaction() as session:

@@ -26,6 +26,8 @@ _PULL_EVERY = 16
 _BLOCKS = ["asetnsamples", "n=8192:p=0"]
 """The last filter: fewer, larger blocks."""
 _MICROSECONDS = 1e-6
+_TAIL_S = 5.0
+_ROUNDED_S = 0.1
 
 
 def _limit(kind: int, value: int, *, for_good: bool = True) -> None:
@@ -190,8 +192,30 @@ def _packet_by_packet(av: Any, file: int, request: dict[str, Any], told: dict[st
         return bytes(resampler.samples)
 
 
+def _reaches(av: Any, file: int, request: dict[str, Any]) -> bool:
+    """Whether there is sound until the moment that the header promises, by the packets shortly before it."""
+    end = request["promised"]
+    try:
+        with _open(av, file, request) as container:
+            sound = _only(container)
+            container.seek(int(max(0.0, end - _TAIL_S) / _MICROSECONDS))
+            packets = (packet for packet in container.demux(sound) if packet.size and packet.pts is not None)
+            return any(
+                (packet.pts + (packet.duration or 0)) * sound.time_base >= end - _ROUNDED_S for packet in packets
+            )
+    except (av.error.FFmpegError, MemoryError):
+        return False
+
+
 def _count(av: Any, file: int, request: dict[str, Any], told: dict[str, Any]) -> bytes:
-    """How many seconds the packets of the first stream of sound last; nothing is decoded."""
+    """How many seconds the packets of the first stream of sound last; nothing is decoded.
+
+    Where a length is ``promised`` that can be trusted if there is sound at its end, only the end is read.
+    """
+    if request["promised"] is not None and _reaches(av, file, request):
+        told["seconds"] = request["promised"]
+        return b""
+    os.lseek(file, 0, os.SEEK_SET)
     with _open(av, file, request) as container:
         sound = _only(container)
         total, first, last = 0, None, None

@@ -196,7 +196,9 @@ def analyse(
             raise AudioError("no_audio_stream", f"{probe.container} without a sound track", "none: it is silent")
 
         def count() -> float:
-            return decoder.count(file, max_seconds + 10, timeout_s=timeout_s)
+            # FLAC's frames tell their own place: its header's length is right if there is one at the end.
+            promised_s = probe.header_s if probe.container == "flac" else None
+            return decoder.count(file, max_seconds + 10, timeout_s=timeout_s, promised_s=promised_s)
 
         if beginning_only:
             duration_s, truncated = max(decoded_s, probe.header_s or 0.0), False

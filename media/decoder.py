@@ -218,7 +218,12 @@ def decode(audio: IO[bytes], chain: list[tuple[str, str]], *, samples: int, time
     return Decoded(pcm, read_probe(told), f"{told['error']}\n{told['log']}")
 
 
-def count(audio: IO[bytes], max_seconds: float, *, timeout_s: float) -> float:
-    """Seconds of the first stream of sound by its packets, which are not decoded; stops after ``max_seconds``."""
-    told, _ = DECODERS.ask({"task": "count", "seconds": max_seconds}, audio, timeout_s=timeout_s)
+def count(audio: IO[bytes], max_seconds: float, *, timeout_s: float, promised_s: float | None = None) -> float:
+    """Seconds of the first stream of sound by its packets, which are not decoded; stops after ``max_seconds``.
+
+    ``promised_s``: by a header that is right if the packets carry their own place and there is one at that place; then
+    only the end of the file is read.
+    """
+    request = {"task": "count", "seconds": max_seconds, "promised": promised_s}
+    told, _ = DECODERS.ask(request, audio, timeout_s=timeout_s)
     return float(told.get("seconds", 0.0))

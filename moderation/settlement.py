@@ -243,15 +243,17 @@ def suggestion_target(suggestion: dict[str, Any]) -> dict[str, Any]:
 
 def find_proposals(session: Session, candidate: Candidate, subject: Subject) -> list[Proposal]:
     """Asks both identity questions."""
-    fingerprint = None
-    if candidate.audio_sha256 is not None:  # heard
-        fingerprint = session.scalar(select(AudioFingerprint).where(AudioFingerprint.candidate_id == candidate.id))
+    fingerprint: AudioFingerprint | None = None
     observed: set[str] = set()
     closer = None
-    if fingerprint is not None:
-        observed = set(session.scalars(select(Observation.kind).where(Observation.candidate_id == candidate.id)))
-        if observed.isdisjoint(closer_look.KINDS):
-            closer = Closer(None if fingerprint.timbre is None else timbre_from_bytes(fingerprint.timbre))
+    if candidate.audio_sha256 is not None:  # heard
+        kinds = select(Observation.kind).where(Observation.candidate_id == AudioFingerprint.candidate_id)
+        query = select(AudioFingerprint, func.array(kinds.scalar_subquery()))
+        row = session.execute(query.where(AudioFingerprint.candidate_id == candidate.id)).one_or_none()
+        if row is not None:
+            fingerprint, observed = row[0], set(row[1])
+    if fingerprint is not None and observed.isdisjoint(closer_look.KINDS):
+        closer = Closer(None if fingerprint.timbre is None else timbre_from_bytes(fingerprint.timbre))
     result = ask(
         session,
         subject,

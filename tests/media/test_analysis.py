@@ -264,7 +264,7 @@ def test_cpu_time_is_bounded_a_file(tune: Path) -> None:
     with tune.open("rb") as file:
         limits = []
         for _ in range(2):
-            decoders.ask({"task": "count", "seconds": 5}, file, timeout_s=9)
+            decoders.ask({"task": "count", "seconds": 5, "promised": None}, file, timeout_s=9)
             limits.append(resource.prlimit(decoders._idle[0].pid, resource.RLIMIT_CPU)[0])
         process = decoders._idle[0]
         assert all(10 <= limit < 20 for limit in limits)
@@ -279,7 +279,7 @@ def test_a_decoder_that_grew_serves_nobody_else(tune: Path, monkeypatch: pytest.
     decoders = decoder.Decoders()
     monkeypatch.setattr(decoder, "RETIRED_KIB", 1)
     with tune.open("rb") as file:
-        told, _ = decoders.ask({"task": "count", "seconds": 5}, file, timeout_s=20)
+        told, _ = decoders.ask({"task": "count", "seconds": 5, "promised": None}, file, timeout_s=20)
     assert told["seconds"] >= 5
     assert not decoders._idle
 

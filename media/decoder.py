@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from media import memory
 from media.probe import Probe, read_probe
 from media.types import AudioError
 
@@ -69,7 +70,7 @@ class _Process:
                 stderr=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 # Nothing of ours (FFREPORT, proxies, credentials) reaches it.
-                env={"PATH": os.defpath, "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"},
+                env={"PATH": os.defpath, "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1", **memory.KEEPING},
                 cwd="/",
                 start_new_session=True,
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from media import memory
 from runtime.connections import Connections, external, secret
 from runtime.embedded import postgres, process, readiness, s3, temporal
 from runtime.settings import Settings
@@ -303,6 +304,7 @@ def _own_environment(context: Context) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         # A worker has as many recordings under way as cores: threads of the matrix library would only fight for them.
         "OPENBLAS_NUM_THREADS": "1",
+        **memory.KEEPING,
     }
 
 

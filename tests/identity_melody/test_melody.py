@@ -22,28 +22,9 @@ from media.types import FRAME_SECONDS, Chroma
 from moderation import pictures, settlement
 from moderation.errors import NoPictureError
 from tests.candidates import performance
-from tests.media import synth
+from tests.identity_melody.conftest import PIECES
 
 Add = Callable[..., Candidate]
-PIECES = 6
-SECONDS = 56.0
-
-
-def heard(seed: int, **how: object) -> Chroma:
-    sound = synth.render(seed, SECONDS, **how)[::2]  # type: ignore[arg-type]
-    return chroma((sound * 32_767).astype(np.int16))
-
-
-@pytest.fixture(scope="module")
-def pieces() -> list[Chroma]:
-    names = list(synth.INSTRUMENTS)
-    return [heard(seed, instrument=names[seed % len(names)]) for seed in range(PIECES)]
-
-
-@pytest.fixture(scope="module")
-def cover() -> Chroma:
-    """Piece 0 (a flute) three semitones higher, an eighth faster, on an organ."""
-    return heard(0, key=3, tempo=1.125, instrument="organ")
 
 
 def test_a_tone_lies_on_its_pitch_class_in_any_tuning() -> None:

@@ -68,7 +68,7 @@ def _fits(pairs: Sequence[tuple[Floats, Floats]], near: float) -> list[Fit]:
     spectra = _spectra(_levels(list(views.values()), frames), size)
     product = spectra[ours].conj()
     product *= spectra[theirs]
-    sums: Floats = np.fft.irfft(np.fft.ifft(product.sum(axis=1), axis=1), size)
+    sums = np.fft.irfft(np.fft.ifft(product.sum(axis=1), axis=1), size).astype(np.float32, copy=False)
     roots = _roots(frames[ours], frames[theirs], least, size)
     sums *= roots[:, None, :]
     best = sums.max(axis=2)
@@ -113,8 +113,7 @@ def _spectra(levels: Floats, size: int) -> Spectra:
     """(recordings, 2, 12, frequencies): over time, filled up with zeros to ``size``, and over pitch classes."""
     # "forward" (the scale says nothing here): else numpy transforms in double precision, at three times the cost.
     over_time = np.fft.rfft(levels, size, norm="forward")
-    spectra: Spectra = np.fft.fft(over_time, axis=2, norm="forward")
-    return spectra
+    return np.fft.fft(over_time, axis=2, norm="forward").astype(np.complex64, copy=False)
 
 
 def _roots(ours: npt.NDArray[np.intp], theirs: npt.NDArray[np.intp], least: npt.NDArray[np.intp], size: int) -> Floats:

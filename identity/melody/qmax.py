@@ -83,10 +83,12 @@ def moments(views: Floats, together: int = TOGETHER) -> Floats:
     """
     windows = np.lib.stride_tricks.sliding_window_view(views, together, axis=0)
     parts = windows.reshape(len(windows), views.shape[1] // 12, -1)
-    parts = parts - parts.mean(axis=2, keepdims=True)
-    norms = np.sqrt(np.einsum("ijk,ijk->ij", parts, parts) * np.float32(parts.shape[1]))[..., None]
-    unit: Floats = np.divide(parts, norms, out=np.zeros_like(parts), where=norms > 1e-6)
-    return unit.reshape(len(unit), -1)
+    size = parts.shape[2]
+    # Products, for sums of so few numbers each are slow.
+    parts -= (parts @ np.full(size, 1 / size, dtype=np.float32))[..., None]
+    norms = np.sqrt(np.vecdot(parts, parts) * np.float32(parts.shape[1]))
+    parts *= np.divide(1, norms, out=np.zeros_like(norms), where=norms > 1e-6)[..., None]
+    return parts.reshape(len(parts), -1)
 
 
 def plots(likeness: Floats, sizes: Sequence[tuple[int, int]]) -> Plot:
@@ -121,22 +123,25 @@ def cumulate(joined: Plot, onset: float = ONSET, extension: float = EXTENSION) -
     across = np.ascontiguousarray(np.moveaxis(joined, 0, 2))
     rows, columns, count = across.shape
     toll = np.where(across, np.int16(UNIT * onset), np.int16(UNIT * extension)).reshape(rows, -1)
-    mask = -across.astype(np.int16).reshape(rows, -1)[:, 2 * count :]
+    # Where nothing is joined, less than any path can make up for.
+    gain = np.where(across, np.int16(UNIT), np.int16(-(2**14))).reshape(rows, -1)[:, 2 * count :]
     # Beside the score what a path keeps when its next step misses: leaving costs more than staying away.
     both = np.zeros((rows, 2, columns * count), dtype=np.int16)
     best = np.empty((2, max(0, columns - 2) * count), dtype=np.int16)
     on, off = best
+    # What a row costs with few plots is the calls, and each slice is one.
+    by_one, by_two = both[:, :, count:-count], both[:, :, : -2 * count]
+    scores, ends, keeps = both[:, 0], both[:, 0, 2 * count :], both[:, 1]
     for row in range(2, rows):
-        before, earlier, (scores, kept) = both[row - 1], both[row - 2], both[row]
-        np.maximum(before[:, count:-count], before[:, : -2 * count], out=best)
-        np.maximum(best, earlier[:, count:-count], out=best)
+        np.maximum(by_one[row - 1], by_two[row - 1], out=best)
+        np.maximum(best, by_one[row - 2], out=best)
         # One that goes on is longer than one that keeps something: so the greater of the two is right.
-        on += UNIT
-        on &= mask[row]
-        np.maximum(on, off, out=scores[2 * count :])
-        np.maximum(scores, toll[row], out=kept)
-        kept -= toll[row]
-    return np.moveaxis(both[:, 0].reshape(across.shape), 2, 0)
+        np.add(on, gain[row], out=on)
+        np.maximum(on, off, out=ends[row])
+        tolls, kept = toll[row], keeps[row]
+        np.maximum(scores[row], tolls, out=kept)
+        np.subtract(kept, tolls, out=kept)
+    return np.moveaxis(scores.reshape(across.shape), 2, 0)
 
 
 def compare(pairs: Sequence[tuple[Floats, Floats]], at_least: float = 0.0) -> list[Match]:

@@ -10,7 +10,6 @@ recordings, for music that repeats itself is alike in many places.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -32,31 +31,17 @@ _AT_ONCE = 24
 """Pairs transformed at once: more do not fit the processor's cache."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """How two chromas lie on each other.
+def deviations(pairs: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """(pairs, 12): how far the best place stands out if ours goes up by so many semitones, in standard deviations of
+    all places and all keys of the pair; zero where there is silence, or nothing alike.
 
-    Attributes:
-        deviations: how far the best place in the best key stands out, in standard deviations of all places and keys.
-        rotations: the likeliest numbers of semitones (0..11) that ours should go up by, best first, at least one.
+    Of pairs (ours, theirs) of views (time, 24), `THINNED` frames or more, at one tempo.
     """
-
-    deviations: float
-    rotations: tuple[int, ...]
-
-
-def fits(pairs: Sequence[tuple[Floats, Floats]], near: float) -> list[Fit]:
-    """Of each pair (ours, theirs) of views (time, 24), `THINNED` frames or more, at one tempo.
-
-    ``near``: the share of the best rotation's likeness from which others are named too.
-    """
-    found: list[Fit] = []
-    for start in range(0, len(pairs), _AT_ONCE):
-        found += _fits(pairs[start : start + _AT_ONCE], near)
-    return found
+    parts = [_deviations(pairs[start : start + _AT_ONCE]) for start in range(0, len(pairs), _AT_ONCE)]
+    return np.concatenate(parts) if parts else np.zeros((0, 12), dtype=np.float32)
 
 
-def _fits(pairs: Sequence[tuple[Floats, Floats]], near: float) -> list[Fit]:
+def _deviations(pairs: Sequence[tuple[Floats, Floats]]) -> Floats:
     # The same recording is in many pairs: it is transformed once.
     views = {id(each): each for pair in pairs for each in pair}
     place = {key: number for number, key in enumerate(views)}
@@ -71,19 +56,13 @@ def _fits(pairs: Sequence[tuple[Floats, Floats]], near: float) -> list[Fit]:
     sums = np.fft.irfft(np.fft.ifft(product.sum(axis=1), axis=1), size).astype(np.float32, copy=False)
     roots = _roots(frames[ours], frames[theirs], least, size)
     sums *= roots[:, None, :]
-    best = sums.max(axis=2)
     flat = sums.reshape(len(pairs), -1)
     count = 12 * np.count_nonzero(roots, axis=1)
     variance = np.einsum("ij,ij->i", flat, flat) / count - np.square(flat.sum(axis=1) / count)
-    order = np.argsort(-best, axis=1, kind="stable")
-    top = np.take_along_axis(best, order, axis=1)
-    # Silence stands out nowhere.
-    deviations = np.divide(top[:, 0], np.sqrt(variance), out=np.zeros_like(variance), where=variance > 0)
-    named = np.maximum(1, (top >= near * top[:, :1]).sum(axis=1))
-    return [
-        Fit(float(far), tuple(int(step) for step in steps[:many]))
-        for far, steps, many in zip(deviations, order, named, strict=True)
-    ]
+    spread = np.sqrt(np.maximum(variance, 0))
+    scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
+    found: Floats = (sums.max(axis=2) * scale[:, None]).astype(np.float32, copy=False)
+    return found
 
 
 def _levels(views: Sequence[Floats], frames: npt.NDArray[np.intp]) -> Floats:

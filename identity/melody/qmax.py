@@ -34,14 +34,14 @@ ONSET, EXTENSION = 5.0, 0.5
 """What the first and each further step of a disruption cost, in frames (the paper's gamma)."""
 
 STANDS_OUT = 3.3
-"""`Fit.deviations` below which a pair is left out. All of 4,787 pairs of the tuning songs that reached 0.45 with all
-frames have more (1,686 of them at a tempo that wanders by 3 to 10 %), 0.9985 have 3.5; of 2,388 that were cut to 30 to
-80 s one has less. Of strangers 0.45 of 6,378 rendered ones have less, 0.62 of 1,732 real tracks (the tuning share), and
-0.85 of 1,297 pieces of our synthesiser."""
+"""`correlation.deviations` below which a rotation is not tried, and a pair left out that has no better one. All of
+4,787 pairs of the tuning songs that reached 0.45 with all frames have one (1,686 of them at a tempo that wanders by 3
+to 10 %), 0.9985 have one of 3.5; of 2,388 that were cut to 30 to 80 s one has none. Of strangers 0.45 of 6,378 rendered
+ones have none, 0.62 of 1,732 real tracks (the tuning share), and 0.85 of 1,297 pieces of our synthesiser."""
 
-NEARLY = 0.85
-"""Share of the best rotation's likeness from which others are tried too: then the right one is among them in 0.9992 of
-those pairs (the best alone: 0.998). One stranger in three that stands out has a second."""
+NEARLY = 0.75
+"""Share of the best rotation's deviations from which others are tried too: then the right one is among them in all but
+one of those pairs (the best alone: in 0.998). 0.18 of the strangers that stand out have a second."""
 
 UNIT = 2
 """Scores are counted in halves, so that whole numbers of 16 bits do: twice as many at once as of 32."""
@@ -153,14 +153,20 @@ def compare(pairs: Sequence[tuple[Floats, Floats]], at_least: float = 0.0) -> li
     """
     found = [Match(0.0, 0) for _ in pairs]
     usable = [place for place, pair in enumerate(pairs) if min(map(len, pair)) >= 2 * (_together(2) + 2)]
-    fits = dict(zip(usable, correlation.fits([pairs[place] for place in usable], NEARLY), strict=True))
-    likely = [place for place in usable if fits[place].deviations >= STANDS_OUT or not at_least]
-    work = [(place, step) for place in likely for step in fits[place].rotations]
+    far = correlation.deviations([pairs[place] for place in usable])
+    best = far.max(axis=1, keepdims=True, initial=0)
+    tried = np.argwhere(far >= np.maximum(NEARLY * best, STANDS_OUT if at_least else 0))
+    # The likeliest first: of rotations that are as good as each other it is taken.
+    work = [(usable[number], int(step)) for number, step in sorted(tried, key=lambda each: -far[*each])]
     tops = _scores([(*pairs[place], step) for place, step in work], 2)
     for (place, step), top in zip(work, tops, strict=True):
         if top > found[place].score:
             found[place] = Match(top, step)
-    promising = [place for place in likely if found[place].score >= PROMISING * at_least * most_moments(*pairs[place])]
+    promising = [
+        place
+        for place in dict.fromkeys(place for place, _ in work)
+        if found[place].score >= PROMISING * at_least * most_moments(*pairs[place])
+    ]
     tops = _scores([(*pairs[place], found[place].rotation) for place in promising], 1)
     for place, top in zip(promising, tops, strict=True):
         found[place] = Match(top, found[place].rotation)

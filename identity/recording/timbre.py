@@ -184,7 +184,7 @@ def _spectra(shapes: Sequence[npt.NDArray[np.floating]], size: int) -> npt.NDArr
         filled[place, :, : each.shape[1]] = each
     # "forward" (and its scale taken back): else numpy transforms in double precision, at three times the cost.
     filled *= size
-    return np.fft.rfft(filled, norm="forward")
+    return np.fft.rfft(filled, norm="forward").astype(np.complex64, copy=False)
 
 
 def aligned_by_timbre(items: Items, timbre: Frames, others: Items, their_timbre: Frames) -> Aligned | None:

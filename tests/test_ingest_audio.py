@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -129,6 +130,38 @@ async def test_a_batch_that_failed_again_and_again_is_taken_apart(database: Data
 
 
 @pytest.mark.skipif(not library_present(), reason="libchromaprint is not installed")
+class Counting(asyncio.Semaphore):
+    """Counts how often a core was asked for."""
+
+    taken = 0
+
+    async def acquire(self) -> Literal[True]:
+        self.taken += 1
+        return await super().acquire()
+
+
+async def test_a_recording_asks_for_a_core_once(
+    database: Database, add: Callable[..., Candidate], tmp_path: Path
+) -> None:
+    """Who asked again for the comparison would wait for all that came after: batches would end together."""
+    unused: Any = None
+    cores = Counting(1)
+    ingest = IngestActivities(Resources(database, unused, unused, tmp_path / "tmp", analysis=cores))
+    ids = []
+    original = write_wav(tmp_path / "0.wav", render(1, 30.0))
+    ffmpeg("-i", original, "-filter:a", f"asetrate={round(RATE * 1.02)},aresample={RATE}", tmp_path / "1.wav")
+    with database.transaction() as session:
+        for number in range(2):
+            candidate = add(session, str(number), audio_url=(tmp_path / f"{number}.wav").as_uri())
+            candidate.audio_policy = "fingerprint_only"
+            ids.append(str(candidate.id))
+    for one in ids:  # the second, a copy at another speed, is listened to closer
+        await ActivityEnvironment().run(ingest.ingest_near, m.CandidatesInput([one]))
+    assert cores.taken == len(ids)
+    with database.transaction() as session:
+        assert len(session.scalars(select(AudioFingerprint.id)).all()) == len(ids)
+
+
 async def test_a_copy_at_another_speed_is_looked_at_closer_and_found(
     database: Database, add: Callable[..., Candidate], tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from activities.ingest import MAX_TOGETHER, IngestActivities
 from activities.resources import Resources
 from catalog.database import Database
 from catalog.models import AudioFingerprint, AudioMelody, Candidate, Observation
+from identity.melody.service import Found
 from identity.recording.closer import Closer
 from media.analysis import analyse, library_present
 from media.decoder import DECODERS
@@ -197,7 +198,7 @@ async def test_what_is_heard_again_takes_the_place_of_what_was_heard_before(
     tone = analyse(path)
     near = Closer(near=(uuid.uuid4(),))
     for features, closer in ((tone, near), (replace(tone, content=None), Closer()), (tone, near), (tone, near)):
-        ingest._record_audio(candidate_id, features, "0" * 64, None, (), closer)
+        ingest._record_audio(candidate_id, features, "0" * 64, None, Found(), closer)
         with database.transaction() as session:
             kinds = session.scalars(select(Observation.kind).where(Observation.candidate_id == candidate_id)).all()
             assert sorted(kinds) == ([] if features.content is None else ["content", "near"])

@@ -267,11 +267,9 @@ def _is_near(subject: Subject, key: str) -> bool:
 
 
 def _better(one: TitleMatch, other: TitleMatch) -> TitleMatch:
-    def order(match: TitleMatch) -> tuple[bool, float, str]:
-        return (match.equal, match.logit, match.key)
-
-    best = max(one, other, key=order)
-    return replace(best, near=True) if (one.near or other.near) and not best.near else best
+    """The likelier of two readings; that another is equal or near still holds for the song."""
+    best = max(one, other, key=lambda match: (match.logit, match.equal, match.key))
+    return replace(best, equal=one.equal or other.equal, near=one.near or other.near)
 
 
 def _is_run(part: Sequence[str], whole: Sequence[str]) -> bool:

@@ -18,7 +18,7 @@ from rapidfuzz.distance import OSA
 
 from identity.names import BRACKETS, skeleton, title_words
 from identity.title_words import JOINED, MIN_FUZZY_LETTERS, canonical_words, likeness, weight
-from identity.titles import NOISE_KEYS, segments_of
+from identity.titles import NOISE_KEYS, NOISE_PHRASES, segments_of
 
 MAX_TITLE_WORDS = 48
 """Words of a noisy title that are looked at."""
@@ -139,8 +139,11 @@ def noisy_title(raw: str) -> NoisyTitle:
         number = len(segments)
         segments.append(Segment(bracketed, place))
         before = earlier = ""
-        for word in canonical_words(keys):
-            noise = word in NOISE_KEYS or (len(word) == 4 and word.isdigit() and word[:2] in ("19", "20"))
+        texts = canonical_words(keys)
+        phrases = _run_places(texts, NOISE_PHRASES)
+        for number_within, word in enumerate(texts):
+            year = len(word) == 4 and word.isdigit() and word[:2] in ("19", "20")
+            noise = year or word in NOISE_KEYS or number_within in phrases
             after = before in _BEFORE_NAMES or (earlier in _BEFORE_OTHERS and before in ("of", "na"))
             words.append(Word(word, number, noise, after))
             earlier, before = before, word
@@ -172,12 +175,16 @@ def forms(title: str) -> tuple[Form, ...]:
 
 def name_places(noisy: NoisyTitle, names: Iterable[Sequence[str]]) -> frozenset[int]:
     """Which words of the title belong to these names (each as canonical words)."""
+    return _run_places(noisy.texts, names)
+
+
+def _run_places(texts: Sequence[str], runs: Iterable[Sequence[str]]) -> frozenset[int]:
+    """Which of the words stand in one of these runs of words."""
     places: set[int] = set()
-    texts = noisy.texts
-    for name in names:
-        size = len(name)
+    for run in runs:
+        size = len(run)
         for start in range(len(texts) - size + 1) if size else ():
-            if texts[start : start + size] == tuple(name):
+            if tuple(texts[start : start + size]) == tuple(run):
                 places.update(range(start, start + size))
     return frozenset(places)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from identity.names import artist_key, fold, skeleton
-from identity.title_words import canonical
+from identity.title_words import canonical, canonical_words
 
 MAX_TITLE_LENGTH = 512
 """Characters of a raw title that are read."""
@@ -208,8 +208,14 @@ _FIRST_YEAR = re.compile(r"^((?:19|20)\d\d)\s+(?=\D)")
 _EDGE = " \t-–—−―|:;,.~/•·*_#"
 
 
-NOISE_KEYS = frozenset(part for word in (*_NOISE, *_KINDS) for key in word.split() for part in canonical(skeleton(key)))
+def _canonical_phrase(folded: str) -> tuple[str, ...]:
+    return canonical_words([skeleton(word) for word in folded.split()])
+
+
+NOISE_KEYS = frozenset(part for word in (*_NOISE, *_KINDS) if " " not in word for part in canonical(skeleton(word)))
 """Canonical words that describe a recording or its file; where they are not the song's, they explain themselves."""
+NOISE_PHRASES = frozenset(_canonical_phrase(word) for word in (*_NOISE, *_KINDS) if " " in word)
+"""What does so only together, as canonical words: "sing along", «под гитару»; "sing" alone may be a song."""
 _RUN_TOGETHER = re.compile(r"(?<=[a-zà-ÿа-яё])(?=[A-ZÀ-ÞА-ЯЁ][a-zà-ÿа-яё])")
 _LONG_TOKEN = 16
 _MARKS = re.compile(_SEPARATOR.pattern + r"|[~|★☆♪♫♬•·]+|\s+/+\s+")

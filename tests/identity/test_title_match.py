@@ -123,6 +123,22 @@ def test_where_a_title_stands() -> None:
     assert best("Ann Reed - Night (Live)", "Live").only_noise
 
 
+@pytest.mark.parametrize(
+    ("raw", "title", "noise"),
+    [
+        ("Ann Reed - Sing", "Sing", False),
+        ("Ann Reed - Moon (Sing Along)", "Sing", True),
+        ("Ann Reed - Dance", "Dance", False),
+        ("Анна Рид - Живой", "Живой", False),
+        ("Анна Рид - Луна (живой звук)", "Звук", True),
+        ("Анна Рид - Луна под гитару", "Гитару", True),
+        ("Анна Рид - Под луной", "Под", False),
+    ],
+)
+def test_words_of_a_phrase_are_noise_only_together(raw: str, title: str, noise: bool) -> None:
+    assert best(raw, title).only_noise is noise
+
+
 def test_the_nearest_of_two_places_counts() -> None:
     found = [each for form in forms("Johnny") for each in find(noisy_title("Johnny - Johnny B. Good"), form, (), {})]
     assert len(found) == 2

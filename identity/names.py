@@ -129,11 +129,11 @@ def _words(text: str, *, featuring: bool) -> list[str]:
     if iso_9:
         text = text.translate(_ISO_9)
     text = text.replace("&", " and ").replace("+", " and ").translate(_HACEK)
-    words = [_CONJUNCTIONS.get(word) or skeleton(word) for word in fold(text).split()]
-    # «А снег идёт» and «Снег идёт» are two songs: only the Latin article goes.
+    words = fold(text).split()
+    # «А снег идёт» and «Снег идёт» are two songs: only the Latin article goes. Skeletons would not tell it from "Ann".
     if len(words) > 1 and (words[0] == "the" or (words[0] in ("a", "an") and not cyrillic)):
         del words[0]
-    return words
+    return [_CONJUNCTIONS.get(word) or skeleton(word) for word in words]
 
 
 def _bare(text: str) -> str:

@@ -132,6 +132,15 @@ def test_french_accents_are_no_romanisation() -> None:
     assert title_key("Août") == title_key("Aout")
 
 
+def test_only_the_article_goes() -> None:
+    assert artist_key("Ann Reed") != artist_key("Reed")
+    assert artist_key("Anna Reed") != artist_key("Ann Reed") == artist_key("ANN REED")
+    assert title_key("Ann") == title_key("Ann feat. Tom")
+    assert title_key("Ann of the Moon") != title_key("Of the Moon")
+    assert title_key("An Evening") == title_key("Evening") == title_key("Evening, An")
+    assert title_key("Анн Вески") != title_key("Вески")
+
+
 def test_order_counts_where_no_family_name_is_recognised() -> None:
     assert artist_key("George Michael") != artist_key("Michael George")
     assert artist_key("ВИА Гра") != artist_key("Гра")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import random
 import re
 import uuid
 import zlib
@@ -101,8 +102,10 @@ def load(session: Session, data: Labelled, *, with_own: bool) -> Loaded:
     """Puts all songs into an empty catalog.
 
     A song of the lists has its titles and its performers; a title that only the pairs have is a song without any.
-    ``with_own``: whether the very recordings that the videos show are in the catalog too.
+    ``with_own``: whether the very recordings that the videos show are in the catalog too. Ids are the same each time,
+    as they decide between songs that nothing else tells apart.
     """
+    numbers = random.Random(len(data.songs))
     own = {(title_key(video.song_title), video.performer.casefold()) for video in data.videos}
     songs: list[dict[str, object]] = []
     titles: list[dict[str, object]] = []
@@ -114,8 +117,11 @@ def load(session: Session, data: Labelled, *, with_own: bool) -> Loaded:
     by_key: dict[str, set[uuid.UUID]] = defaultdict(set)
     by_recording: dict[tuple[str, str], set[uuid.UUID]] = defaultdict(set)
 
+    def new_id() -> uuid.UUID:
+        return uuid.UUID(int=numbers.getrandbits(128), version=4)
+
     def song(spellings: Iterable[str]) -> uuid.UUID:
-        song_id = uuid.uuid4()
+        song_id = new_id()
         names = list(dict.fromkeys(spellings))
         songs.append({"id": song_id, "slug": str(song_id), "title": names[0]})
         for name in names:
@@ -126,7 +132,7 @@ def load(session: Session, data: Labelled, *, with_own: bool) -> Loaded:
     def artist(name: str) -> uuid.UUID | None:
         key = artist_key(name)
         if key and key not in artists:
-            artists[key] = uuid.uuid4()
+            artists[key] = new_id()
             artist_rows.append({"id": artists[key], "slug": str(artists[key]), "name": name})
             aliases.append({"artist_id": artists[key], "name": name, "key": key})
         return artists.get(key)
@@ -138,7 +144,7 @@ def load(session: Session, data: Labelled, *, with_own: bool) -> Loaded:
             by_recording[recording].add(song_id)
             if recording in own and not with_own:
                 continue
-            version_id = uuid.uuid4()
+            version_id = new_id()
             versions.append({"id": version_id, "song_id": song_id, "title": title})
             ids = dict.fromkeys(found for name in performers(credit) if (found := artist(name)))
             for position, artist_id in enumerate(ids):

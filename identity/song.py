@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -39,6 +39,7 @@ from identity.titles import segments_of
 def propose(session: Session, subject: Subject, *, limit: int = 10) -> list[Proposal]:
     """Songs of which the subject may be a version, best first, at most ``limit``.
 
+    Of equally likely songs the older one comes first.
     Probabilities are of exclusive answers: one of these songs, or none. ``same`` needs an equal title and an agreeing
     credit or identifier, and that no other song fits as well; an equal title alone is for ``review``; contradicting
     composers make it ``weak``.
@@ -116,11 +117,12 @@ _CAPITAL = re.compile(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])")
 
 def block(session: Session, subject: Subject) -> Blocked:
     """The songs worth comparing, by equal keys, runs of words, similar keys and telling words; in two statements."""
-    exact = {*subject.title_keys, *subject.other_keys}
     segments = [title_words(part) for part, _ in segments_of(subject.raw_title)]
+    # Of a short title only the whole segment is as telling as the parsed title.
+    exact = {*subject.title_keys, *subject.other_keys, *map(" ".join, segments)} - {""}
     words = [word for segment in segments for word in segment][: th.MAX_WORDS]
     runs = {*_runs(title_key(subject.raw_title)), *_runs(" ".join(words))} - exact
-    single = {run for run in runs if " " not in run}
+    single = {run for run in runs if " " not in run} | (_short_ends(segments) - exact)
     spelled = {" ".join(word) for word in single if word.isalpha() and len(word) <= th.SPELLED_LETTERS}
     # Apart, so that the many songs of a common word cannot crowd out the one that is meant; but in one statement.
     blocks = [
@@ -168,6 +170,12 @@ def _runs(key: str) -> list[str]:
         for end in range(start + 1, min(len(words), start + th.MAX_RUN) + 1)
     )
     return [run for run in runs if len(run) >= th.MIN_RUN_LETTERS]
+
+
+def _short_ends(segments: Iterable[Sequence[str]]) -> set[str]:
+    """What stands first or last in a segment and is too short to be looked for elsewhere: "If", "He", «Мы»."""
+    ends = {" ".join(run) for words in segments for size in (1, 2) for run in (words[:size], words[-size:])}
+    return {run for run in ends if run and len(run) < th.MIN_RUN_LETTERS}
 
 
 def _joined(raw: str) -> list[str]:

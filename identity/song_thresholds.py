@@ -1,7 +1,7 @@
 """Weights and thresholds of song linking, each with its reason.
 
 Weights are log-odds: a part of distance d adds ``weight * (1 - 2 d)``; 0.5 is neutral. `WEIGHTS` are of signals in 0..1
-and are what ``python -m benchmarks.song_names fit`` prints, within 0.02 (it prints the difference): fitted on the
+and are what ``python -m benchmarks.song_names fit`` prints, within 0.1 (it prints the difference): fitted on the
 tuning half of the SHS100K video pairs (980 videos, split by song, among the 4,900 songs of both lists), as
 probabilities of exclusive answers, one of the songs found or none, each video asked once with its song in the catalog
 and once without. `benchmarks/README.md` has the figures on the other half. The weights of credits are set by judgement,

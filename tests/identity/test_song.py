@@ -354,6 +354,44 @@ def test_the_nearest_songs_are_named_however_unlikely(catalog: Catalog, monkeypa
     assert propose(catalog.session, asked) == []
 
 
+@pytest.mark.parametrize(
+    ("raw", "longer", "shorter"),
+    [
+        (
+            "Ann Reed - Hold Barley Moon (Rock It a Little While) (we remember Tom)",
+            "Hold Barley Moon (Rock It a Little While)",
+            "Hold Barley Moon",
+        ),
+        ("Ann Reed - Tired Man (Oh, Barley Moon)", "Tired Man (Oh, Barley Moon)", "Oh, Barley Moon"),
+        ("Анна Рид - Синий вечер (Песня о луне) (памяти друга)", "Синий вечер (Песня о луне)", "Синий вечер"),
+    ],
+)
+def test_a_longer_title_wins_over_a_shorter_one_within_it(
+    catalog: Catalog, raw: str, longer: str, shorter: str
+) -> None:
+    catalog.song(shorter, titles=["Another Night"])
+    # It is known under the shorter title too, which alone would be no better than the other song's.
+    song = catalog.song(shorter, titles=[longer])
+    first, second = propose(catalog.session, item(raw))[:2]
+    assert first.song_id == song
+    assert first.probability > 2 * second.probability
+
+
+@pytest.mark.parametrize(
+    ("raw", "title"),
+    [
+        ("He / The Velvet Sisters.", "He"),
+        ("Tom Hill & Ann Reed-If", "If"),
+        ("Velvet Sisters If (live 1961)", "If"),
+        ("Ты | Анна Рид | концерт", "Ты"),
+        ("Я и ты - Анна Рид: Мы", "Мы"),
+    ],
+)
+def test_a_short_title_is_found_where_a_title_stands(catalog: Catalog, raw: str, title: str) -> None:
+    song = catalog.song(title)
+    assert song in {p.song_id for p in propose(catalog.session, item(raw))}
+
+
 def test_an_artist_of_the_catalog_is_recognised_in_title_and_channel(catalog: Catalog) -> None:
     catalog.song("Barley Moon", performers=["Ann Reed"])
     other = catalog.song("Barley Moon", performers=["Tom Hill"])

@@ -14,7 +14,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from media import analysis, decoder
+from media import analysis, decoder, memory
 from media.analysis import analyse, loudness_dbfs, waveform_peaks
 from media.types import ITEM_SECONDS, AudioError
 from tests.media.synth import RATE, encode, ffmpeg, render, write_wav
@@ -271,7 +271,9 @@ def test_cpu_time_is_bounded_a_file(tune: Path) -> None:
         address_space = resource.prlimit(process.pid, resource.RLIMIT_AS)[0]
         assert address_space == decoder.ADDRESS_SPACE_KIB * 1024
         assert resource.prlimit(process.pid, resource.RLIMIT_CORE)[0] == 0
-        assert Path(f"/proc/{process.pid}/environ").read_bytes().count(b"=") == 3
+        environment = Path(f"/proc/{process.pid}/environ").read_text().split("\0")
+        names = {each.partition("=")[0] for each in environment if each}
+        assert names == {"PATH", "LC_ALL", "AV_LOG_FORCE_NOCOLOR", *memory.KEEPING}
     decoders.close()
 
 

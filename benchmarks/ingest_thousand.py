@@ -4,11 +4,10 @@ As `ingest_recordings`, in rounds of a quarter, so that the later ones meet a ca
 asks for fewer. The files are made on the first run (half a second each on two cores) and kept; that is not counted.
 
 What the figure does not show: our synthesiser's pieces are less alike than real music, so that fewer melodies are
-compared moment by moment. Of 79 pieces each, asked for among the others, 0.61 of ours reached that comparison and were
-compared with 1.2 others; of 79 real tracks (Debian's music, tuning share) 0.92, with 15.1 others, and with 13.1 where
-those of the same package are left out. So `ingest_real` takes the same measure with the real tracks, all of them, in a
-second stack of its own after the first: one catalog for both would have the one's recordings be compared with the
-other's. Some of its tracks resemble others and wait for a moderator; they count like the published ones.
+compared moment by moment. Of the 24 nearest melodies 3.1 correlate enough for it; of a real track's (Debian's music,
+tuning share) 9.0. So `ingest_real` takes the same measure with the real tracks, all of them, in a stack of its own
+after the first: one catalog for both would have the one's recordings be compared with the other's. Some of its tracks
+resemble others and wait for a moderator, in a workflow of their own each; they count like the published ones.
 """
 
 from __future__ import annotations

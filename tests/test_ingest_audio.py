@@ -130,7 +130,6 @@ async def test_a_batch_that_failed_again_and_again_is_taken_apart(database: Data
     ]
 
 
-@pytest.mark.skipif(not library_present(), reason="libchromaprint is not installed")
 class Counting(asyncio.Semaphore):
     """Counts how often a core was asked for."""
 
@@ -163,6 +162,7 @@ async def test_a_recording_asks_for_a_core_once(
         assert len(session.scalars(select(AudioFingerprint.id)).all()) == len(ids)
 
 
+@pytest.mark.skipif(not library_present(), reason="libchromaprint is not installed")
 async def test_a_copy_at_another_speed_is_looked_at_closer_and_found(
     database: Database, add: Callable[..., Candidate], tmp_path: Path
 ) -> None:

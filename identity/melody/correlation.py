@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from identity.lags import fast_length, overlap_roots
+
 Floats = npt.NDArray[np.float32]
 Spectra = npt.NDArray[np.complex64]
 
@@ -49,12 +51,12 @@ def _deviations(pairs: Sequence[tuple[Floats, Floats]]) -> Floats:
     ours, theirs = (np.array([place[id(pair[side])] for pair in pairs]) for side in (0, 1))
     least = np.maximum(1, LEAST_OVERLAP * np.minimum(frames[ours], frames[theirs])).astype(np.intp)
     # Lags at which fewer than ``least`` lie on each other may fall on others: they are not looked at.
-    size = _transformed(int((frames[ours] + frames[theirs] - least).max()))
+    size = fast_length(int((frames[ours] + frames[theirs] - least).max()))
     spectra = _spectra(_levels(list(views.values()), frames), size)
     product = spectra[ours].conj()
     product *= spectra[theirs]
     sums = np.fft.irfft(np.fft.ifft(product.sum(axis=1), axis=1), size).astype(np.float32, copy=False)
-    roots = _roots(frames[ours], frames[theirs], least, size)
+    roots = overlap_roots(frames[ours], frames[theirs], least, size)
     sums *= roots[:, None, :]
     flat = sums.reshape(len(pairs), -1)
     count = 12 * np.count_nonzero(roots, axis=1)
@@ -93,22 +95,3 @@ def _spectra(levels: Floats, size: int) -> Spectra:
     # "forward" (the scale says nothing here): else numpy transforms in double precision, at three times the cost.
     over_time = np.fft.rfft(levels, size, norm="forward")
     return np.fft.fft(over_time, axis=2, norm="forward").astype(np.complex64, copy=False)
-
-
-def _roots(ours: npt.NDArray[np.intp], theirs: npt.NDArray[np.intp], least: npt.NDArray[np.intp], size: int) -> Floats:
-    """(pairs, size): 1 by the root of the frames that lie on each other at each lag, negative ones from the end; 0
-    where they are fewer than ``least``."""
-    ours, theirs, least = ours[:, None], theirs[:, None], least[:, None]
-    lags = np.arange(size)[None, :]
-    lags = np.where(lags > theirs - least, lags - size, lags)
-    together = np.minimum(ours, theirs - lags) + np.minimum(lags, 0)
-    roots = np.zeros(together.shape, dtype=np.float32)
-    np.divide(1, np.sqrt(np.maximum(together, 1)), out=roots, where=together >= least, casting="same_kind")
-    return roots
-
-
-def _transformed(least: int) -> int:
-    """The next length that transforms quickly."""
-    return min(
-        odd << power for odd in (1, 3, 5, 9, 15) for power in range(1, least.bit_length() + 1) if odd << power >= least
-    )

@@ -52,7 +52,7 @@ _NEAREST = text(
             FROM audio_melodies
             WHERE embedding_version = :version
             ORDER BY embedding <=> tried.probe
-            LIMIT :most
+            LIMIT CAST(:most AS int) + 1
         ) AS found
         ORDER BY found.candidate_id, found.distance
     ) AS best
@@ -114,12 +114,11 @@ def _nearest_to(session: Session, probes: embed.Vectors, exclude: uuid.UUID | No
         {
             "probes": [_vector_text(probe) for probe in probes],
             "version": embed.EMBEDDING_VERSION,
-            "most": most + 1,
+            "most": most,
             "exclude": exclude,
         },
     )
-    found = [Near(row.candidate_id, embed.PROBES[row.number - 1], 1 - float(row.distance)) for row in rows]
-    return found[:most]
+    return [Near(row.candidate_id, embed.PROBES[row.number - 1], 1 - float(row.distance)) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

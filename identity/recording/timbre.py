@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from identity.evidence import Alignment, Verdict
+from identity.lags import fast_length, overlap_roots
 from identity.recording.align import Aligned, align_at
 from identity.recording.items import Items
 from identity.thresholds import (
@@ -127,9 +128,10 @@ def sounding_alike(ours: Frames, others: Sequence[Frames]) -> list[float]:
     here = _shape(ours)
     paced = [_read(here, np.arange(int((len(ours) - 1) * pace) + 1) / pace) for pace in PACES]
     # Lags at which fewer than ``least`` lie on each other may fall on others: they are not looked at.
-    size = _transformed(max(map(len, paced)) + max(len(others[place]) for place in usable) - least)
+    size = fast_length(max(map(len, paced)) + max(len(others[place]) for place in usable) - least)
     # A product of small matrices for each frequency, (paces, bands) by (bands, others).
     ours_there = np.ascontiguousarray(np.conj(_spectra([levels.T for levels in paced], size)).transpose(2, 0, 1))
+    lengths = np.array([len(levels) for levels in paced])
     roots: dict[int, _Singles] = {}
     for start in range(0, len(usable), _TOGETHER):
         some = usable[start : start + _TOGETHER]
@@ -140,13 +142,13 @@ def sounding_alike(ours: Frames, others: Sequence[Frames]) -> list[float]:
         for place, each in zip(some, sums, strict=True):
             count = len(others[place])
             if count not in roots:
-                roots[count] = _together([len(levels) for levels in paced], count, size, least)
+                roots[count] = overlap_roots(lengths, np.array(count), np.array(least), size)
             result[place] = _at_best(ours, others[place], each, roots[count])
     return result
 
 
 def _at_best(ours: Frames, theirs: Frames, sums: _Singles, roots: _Singles) -> float:
-    """The likeness at the best pace and lag; ``sums``: (paces, lags) cross-correlation; ``roots``: `_together`."""
+    """The likeness at the best pace and lag; ``sums``: (paces, lags) cross-correlation; ``roots``: `overlap_roots`."""
     # In standard errors, as in `best_offset_s`.
     number, lag = np.unravel_index(int((sums * roots).argmax()), sums.shape)
     # The shapes are of unit variance, so that this is nearly the likeness itself.
@@ -156,25 +158,6 @@ def _at_best(ours: Frames, theirs: Frames, sums: _Singles, roots: _Singles) -> f
     offset = int(lag) if lag < len(theirs) else int(lag) - sums.shape[1]
     exactly = likeness(ours, theirs, offset * FRAME_SECONDS, PACES[number])
     return exactly.balance if exactly else 0.0
-
-
-def _together(ours: Sequence[int], theirs: int, size: int, least: int) -> _Singles:
-    """(number of ours, size): 1 by the root of the frames that lie on each other at each lag, negative ones from the
-    end; 0 where they are fewer than ``least``."""
-    lags = np.arange(size, dtype=np.float32)
-    lags[theirs - least + 1 :] -= size
-    frames = np.minimum(np.array(ours, dtype=np.float32)[:, None], theirs - lags)
-    frames += np.minimum(lags, 0)
-    frames[frames < least] = np.inf
-    roots: _Singles = (1 / np.sqrt(frames)).astype(np.float32, copy=False)
-    return roots
-
-
-def _transformed(least: int) -> int:
-    """The next length that transforms quickly."""
-    return min(
-        odd << power for odd in (1, 3, 5, 9, 15) for power in range(least.bit_length() + 1) if odd << power >= least
-    )
 
 
 def _spectra(shapes: Sequence[npt.NDArray[np.floating]], size: int) -> npt.NDArray[np.complex64]:
